@@ -1,0 +1,38 @@
+"""The open block of the running context: its options, target and session.
+
+A ContextVar holds it, so that threads and tasks each see their own; a block that has been closed counts
+as none, which a task that was created inside it may otherwise still hold. Entering and leaving belong to
+`numtrn.api`; nothing here installs or decides anything.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from numtrn.options import Options
+from numtrn.session import Session
+from numtrn.targets.base import Target
+
+__all__ = ["OpenBlock", "current", "variable"]
+
+
+@dataclass(slots=True)
+class OpenBlock:
+    """One entered ``with numtrn.enabled()`` block."""
+
+    options: Options
+    target: Target
+    session: Session
+    min_work: float
+    """Multiply-adds below which no call is looked at."""
+    alive: bool = True
+
+
+variable: ContextVar[OpenBlock | None] = ContextVar("numtrn_block", default=None)
+
+
+def current() -> OpenBlock | None:
+    """The innermost block open in this context, or None."""
+    block = variable.get()
+    return block if block is not None and block.alive else None

@@ -1,0 +1,110 @@
+"""The settings of a block: their names, allowed values, defaults, and environment variables.
+
+Each setting of `numtrn.enabled` left out is taken from ``NUMTRN_<NAME>``, and from the default when that
+is not set. Nothing here looks at the machine.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from numtrn.machine import CHIPS
+
+__all__ = ["CHIP_NAMES", "PRECISIONS", "TARGETS", "UNSET", "Options", "resolve"]
+
+TARGETS = ("auto", "neuron", "simulator", "interpreter")
+CHIP_NAMES = tuple(CHIPS)
+PRECISIONS = ("full", "float32", "tfloat32", "bfloat16")
+
+UNSET: Any = type("Unset", (), {"__repr__": lambda self: "<from NUMTRN_* or the default>"})()
+"""Stands for a setting that the caller left out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Validated settings of one block.
+
+    Attributes
+    ----------
+    target
+        Where kernels run: one of `TARGETS`; ``"auto"`` takes Neuron hardware where there is some, else
+        the embedded interpreter.
+    chip
+        Which generation plans and the interpreter assume: one of `CHIP_NAMES`.
+    precision
+        ``"full"``: at least the accuracy of the dtype's own BLAS. The other names are the operand type of
+        the matrix engine, asked for knowingly: lower accuracy, higher speed.
+    min_work
+        Multiply-adds below which a call stays with NumPy. 0: everything that a kernel can do. None: the
+        plan decides.
+    strict
+        Whether a kernel failure raises instead of falling back to NumPy with a warning.
+    verify
+        Whether each kernel result is compared with NumPy's within the promised bound.
+    """
+
+    target: str = "auto"
+    chip: str = "trn2"
+    precision: str = "full"
+    min_work: int | None = None
+    strict: bool = False
+    verify: bool = False
+
+
+def resolve(**given: Any) -> Options:
+    """Settings from arguments, then the environment, then defaults.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown value; the message names the setting, the value and the allowed ones.
+    """
+    read = {
+        "target": lambda value, where: _choice(value, where, TARGETS),
+        "chip": lambda value, where: _choice(value, where, CHIP_NAMES),
+        "precision": lambda value, where: _choice(value, where, PRECISIONS),
+        "min_work": _work,
+        "strict": _flag,
+        "verify": _flag,
+    }
+    settings: dict[str, Any] = {}
+    for name, reader in read.items():
+        variable = f"NUMTRN_{name.upper()}"
+        if given[name] is not UNSET:
+            settings[name] = reader(given[name], f"{name}=")
+        elif os.environ.get(variable, "") != "":
+            settings[name] = reader(os.environ[variable], f"{variable}=")
+    return Options(**settings)
+
+
+def _choice(value: Any, where: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        names = ", ".join(repr(name) for name in allowed)
+        raise ValueError(f"{where} takes one of {names}; got {value!r}")
+    return str(value)
+
+
+def _work(value: Any, where: str) -> int | None:
+    if value is None or value in ("none", "None"):
+        return None
+    rule = f"{where} takes a number of multiply-adds, 0 or more, or None (the plan decides); got {value!r}"
+    if isinstance(value, bool):
+        raise TypeError(rule)
+    try:
+        work = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(rule) from None
+    if not work >= 0 or work != work // 1:
+        raise ValueError(rule)
+    return int(work)
+
+
+def _flag(value: Any, where: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise ValueError(f"{where} takes True or False (1 or 0 in the environment); got {value!r}")

@@ -1,0 +1,157 @@
+"""What a block did: a record of every caught call, counts, and a table a chemist can read.
+
+A session only collects and prints; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numtrn.request import shape_text
+
+__all__ = ["Call", "Session"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One caught call.
+
+    Attributes
+    ----------
+    function
+        What the user called, such as ``"numpy.einsum"``.
+    shapes, dtype
+        Of the operands.
+    route
+        ``"kernel"`` or ``"numpy"``: who computed the result.
+    kernel
+        Name of the NKI kernel, with its scheme; None on the NumPy route.
+    target, chip
+        Where kernels of this block run.
+    reason
+        Why it went there, in words and figures.
+    work
+        Multiply-adds of the operation asked for.
+    seconds
+        Wall time of the call on this machine, host part included; None where it was not measured.
+        On the interpreter this is the interpreter's own time, which says nothing about a device.
+    bytes
+        Operands and results moved between host and target.
+    launches
+        Kernel launches.
+    slices
+        Digit planes that the data asked for (float64 and complex128), else None.
+    bound
+        Promised componentwise error, in words, of a kernel result; None on the NumPy route.
+    failed
+        Whether a kernel was tried and failed, so that NumPy computed the call.
+    """
+
+    function: str
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: str
+    route: str
+    reason: str
+    work: int
+    kernel: str | None = None
+    target: str | None = None
+    chip: str | None = None
+    seconds: float | None = None
+    bytes: int = 0
+    launches: int = 0
+    slices: int | None = None
+    bound: str | None = None
+    failed: bool = False
+
+
+class Session:
+    """The account of one block; ``print`` it, or read `calls` and `counts`.
+
+    Parameters
+    ----------
+    target, chip
+        Names of the target and the chip of the block.
+    parent
+        The session of the enclosing block: calls are recorded there too.
+    small
+        Gives (calls, multiply-adds) that were below the threshold and never looked at.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        chip: str,
+        parent: Session | None = None,
+        small: Callable[[], tuple[int, float]] | None = None,
+    ) -> None:
+        self.target = target
+        self.chip = chip
+        self._parent = parent
+        self._small = small or (lambda: (0, 0.0))
+        self._calls: list[Call] = []
+        self._lock = threading.Lock()
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """Every recorded call, in order of completion."""
+        with self._lock:
+            return tuple(self._calls)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Calls by what became of them.
+
+        ``kernel`` and ``numpy`` are the recorded calls by route; ``failed`` are those among ``numpy``
+        for which a kernel was tried and failed; ``small`` are calls below ``min_work``, left with
+        NumPy without being looked at and so not among `calls`.
+        """
+        calls = self.calls
+        return {
+            "kernel": sum(call.route == "kernel" for call in calls),
+            "numpy": sum(call.route == "numpy" for call in calls),
+            "failed": sum(call.failed for call in calls),
+            "small": self._small()[0],
+        }
+
+    @property
+    def kernel_share(self) -> float:
+        """Share of the multiply-adds of all contractions seen that ran in kernels, 0 to 1.
+
+        Small calls count. Routines without a kernel, such as triangular solves, are no contractions
+        and do not.
+        """
+        return _share(self.calls, self._small()[1])
+
+    def record(self, call: Call) -> None:
+        """Add a call, here and in the enclosing sessions."""
+        session: Session | None = self
+        while session is not None:
+            with session._lock:
+                session._calls.append(call)
+            session = session._parent
+
+    def time_last(self, seconds: float) -> None:
+        """Fill in the time of the newest record, which NumPy has computed meanwhile."""
+        session: Session | None = self
+        while session is not None:
+            with session._lock:
+                if session._calls and session._calls[-1].seconds is None:
+                    session._calls[-1] = replace(session._calls[-1], seconds=seconds)
+            session = session._parent
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}={count}" for name, count in self.counts.items())
+        return f"<numtrn.Session target={self.target} chip={self.chip} {counts}>"
+
+    def __str__(self) -> str:
+        return render(self)
+
+
+def _share(calls: Iterable[Call], small_work: float) -> float:
+    contractions = [call for call in calls if is_contraction(call)]
+    total = sum(call.work for call in contractions) + small_work
+    kernel = sum(call.work for call in contractions if call.route == "kernel")
+    return kernel / total if total else 0.0
