@@ -1,0 +1,1 @@
+"""NumPy and SciPy code, unchanged, on AWS Trainium."""

@@ -7,17 +7,20 @@ as none, which a task that was created inside it may otherwise still hold. Enter
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from numtrn.options import Options
 from numtrn.session import Session
 from numtrn.targets.base import Target
 
-__all__ = ["OpenBlock", "current", "variable"]
+__all__ = ["OpenBlock", "current", "suspended", "variable"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OpenBlock:
     """One entered ``with numtrn.enabled()`` block."""
 
@@ -26,6 +29,9 @@ class OpenBlock:
     session: Session
     min_work: float
     """Multiply-adds below which no call is looked at."""
+    parent: OpenBlock | None = None
+    gate: Any = None
+    """What `numtrn.intercept.leave` needs."""
     alive: bool = True
 
 
@@ -35,4 +41,16 @@ variable: ContextVar[OpenBlock | None] = ContextVar("numtrn_block", default=None
 def current() -> OpenBlock | None:
     """The innermost block open in this context, or None."""
     block = variable.get()
-    return block if block is not None and block.alive else None
+    while block is not None and not block.alive:
+        block = block.parent
+    return block
+
+
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Run NumPy's own code: no call inside is caught."""
+    token = variable.set(None)
+    try:
+        yield
+    finally:
+        variable.reset(token)

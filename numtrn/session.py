@@ -27,8 +27,8 @@ class Call:
         Of the operands.
     route
         ``"kernel"`` or ``"numpy"``: who computed the result.
-    kernel
-        Name of the NKI kernel, with its scheme; None on the NumPy route.
+    kernel, scheme
+        Name of the NKI kernel and of the precision scheme; None on the NumPy route.
     target, chip
         Where kernels of this block run.
     reason
@@ -46,6 +46,8 @@ class Call:
         Digit planes that the data asked for (float64 and complex128), else None.
     bound
         Promised componentwise error, in words, of a kernel result; None on the NumPy route.
+    contraction
+        Whether the call is a product that kernels are for; other BLAS routines are only noted.
     failed
         Whether a kernel was tried and failed, so that NumPy computed the call.
     """
@@ -56,7 +58,9 @@ class Call:
     route: str
     reason: str
     work: int
+    contraction: bool = True
     kernel: str | None = None
+    scheme: str | None = None
     target: str | None = None
     chip: str | None = None
     seconds: float | None = None
@@ -65,6 +69,10 @@ class Call:
     slices: int | None = None
     bound: str | None = None
     failed: bool = False
+
+    def by_kernel(self, **figures: Any) -> Call:
+        """The same call on the kernel route, with the figures of its launches."""
+        return replace(self, route="kernel", **figures)
 
 
 class Session:
@@ -93,6 +101,11 @@ class Session:
         self._small = small or (lambda: (0, 0.0))
         self._calls: list[Call] = []
         self._lock = threading.Lock()
+
+    @property
+    def small(self) -> tuple[int, float]:
+        """Calls below ``min_work`` that were not looked at, and their multiply-adds."""
+        return self._small()
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -151,7 +164,64 @@ class Session:
 
 
 def _share(calls: Iterable[Call], small_work: float) -> float:
-    contractions = [call for call in calls if is_contraction(call)]
+    contractions = [call for call in calls if call.contraction]
     total = sum(call.work for call in contractions) + small_work
     kernel = sum(call.work for call in contractions if call.route == "kernel")
     return kernel / total if total else 0.0
+
+
+def render(session: Session) -> str:
+    """A session as text: a table with a row for each kind of call, and the sums below it."""
+    # Imported where used: a block need not pay for a table that nobody prints.
+    from tabulate import tabulate
+
+    calls, counts = session.calls, session.counts
+    table = tabulate(
+        [_row(group) for group in _groups(calls)],
+        headers=["function", "dtype", "calls", "largest", "multiply-adds", "where", "how and why", "s"],
+        colalign=("left", "left", "right", "left", "right", "left", "left", "right"),
+        maxcolwidths=[None, None, None, None, None, None, 58, None],
+    )
+    small_calls, small_work = session.small
+    moved = sum(call.bytes for call in calls)
+    launches = sum(call.launches for call in calls)
+    lines = [
+        table if calls else "no call was caught",
+        "",
+        f"target {session.target}, chip {session.chip}: {counts['kernel']} calls by kernels "
+        f"({launches} launches, {moved / 1e6:,.1f} MB moved), {counts['numpy']} by NumPy, "
+        f"{counts['failed']} failed; {small_calls} too small to look at ({small_work:,.0f} multiply-adds)",
+        f"{100 * session.kernel_share:.2f} % of the multiply-adds of the contractions ran in kernels",
+    ]
+    if session.target == "interpreter" and counts["kernel"]:
+        lines.append("times are the interpreter's on this machine; they say nothing about a device")
+    return "\n".join(lines)
+
+
+def _groups(calls: Iterable[Call]) -> Iterator[list[Call]]:
+    """Calls that read alike, in order of first appearance."""
+    groups: dict[tuple[Any, ...], list[Call]] = {}
+    for call in calls:
+        # Reasons hold figures of the single call; without them alike calls fall together.
+        reason = "".join("#" if letter.isdigit() else letter for letter in call.reason)
+        key = (call.function, call.dtype, call.route, call.kernel, call.slices, call.failed)
+        groups.setdefault(key if call.route == "kernel" else (*key, reason), []).append(call)
+    yield from groups.values()
+
+
+def _row(group: list[Call]) -> list[str]:
+    largest = max(group, key=lambda call: call.work)
+    times = [call.seconds for call in group if call.seconds is not None]
+    where = largest.kernel if largest.route == "kernel" else "numpy"
+    slices = f", {largest.slices} slices" if largest.slices else ""
+    how = f"{largest.scheme}{slices}" if largest.route == "kernel" else largest.reason
+    return [
+        largest.function,
+        largest.dtype,
+        f"{len(group)}",
+        shape_text(largest.shapes),
+        f"{sum(call.work for call in group):,}",
+        where or "",
+        how,
+        f"{sum(times):.3f}" if times else "-",
+    ]

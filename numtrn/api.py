@@ -1,0 +1,187 @@
+"""The public entry points: open a block, and ask what would become of a call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from numtrn import array, intercept
+from numtrn.array.recognise import describe
+from numtrn.block import OpenBlock, current, variable
+from numtrn.options import UNSET, Options, resolve
+from numtrn.plan import Plan, Refusal, make_plan, threshold
+
+from numtrn.session import Session
+from numtrn.targets import select
+
+__all__ = ["asarray", "enabled", "explain"]
+
+asarray = array.asarray
+
+
+class enabled:  # noqa: N801 - a context manager, named as it reads in a with statement
+    """Open a block in which NumPy's and SciPy's matrix products go to NKI kernels.
+
+    ``with numtrn.enabled() as session:`` catches calls on plain arrays in this thread and task only;
+    each entry gives its own `Session`. Blocks nest, an instance can be entered again, and it decorates
+    functions. Calls of an inner block are recorded in the outer sessions too.
+
+    Parameters
+    ----------
+    target : {"auto", "neuron", "simulator", "interpreter"}, default "auto"
+        Where kernels run: Neuron hardware, the official simulator, or the embedded interpreter.
+        ``"auto"`` takes hardware where there is some, else the interpreter.
+    chip : {"trn1", "trn2", "trn3"}, default "trn2"
+        Generation that plans, predictions and the interpreter assume.
+    precision : {"full", "float32", "tfloat32", "bfloat16"}, default "full"
+        ``"full"`` gives at least the accuracy of the dtype's own BLAS. The other names are the operand
+        type of the matrix engine: faster and less accurate, for those who ask for it.
+    min_work : int or None, default None
+        Multiply-adds below which a call stays with NumPy. 0: everything that a kernel can do. None: the
+        plan decides; on hardware by predicted times, elsewhere from a million multiply-adds on.
+    strict : bool, default False
+        Raise when a kernel fails, instead of warning and computing with NumPy.
+    verify : bool, default False
+        Compute every kernel call with NumPy too, and raise when they differ by more than promised.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown value; the message names the allowed ones.
+    TargetUnavailableError
+        When the target cannot be used on this machine.
+
+    Notes
+    -----
+    A setting left out is taken from ``NUMTRN_TARGET``, ``NUMTRN_CHIP``, ``NUMTRN_PRECISION``,
+    ``NUMTRN_MIN_WORK``, ``NUMTRN_STRICT`` or ``NUMTRN_VERIFY`` where that is set.
+
+    Threads started inside a block, and pools, run NumPy's own code. A generator suspended inside a block
+    leaves the block open for its consumer until it is resumed or closed.
+
+    Examples
+    --------
+    >>> import numpy as np, numtrn
+    >>> a = np.ones((200, 200))
+    >>> with numtrn.enabled(target="interpreter") as session:
+    ...     c = a @ a
+    >>> session.counts["kernel"], float(c[0, 0])
+    (1, 200.0)
+    """
+
+    def __init__(
+        self,
+        target: str = UNSET,
+        chip: str = UNSET,
+        precision: str = UNSET,
+        min_work: int | None = UNSET,
+        strict: bool = UNSET,
+        verify: bool = UNSET,
+    ) -> None:
+        self._options = resolve(
+            target=target, chip=chip, precision=precision, min_work=min_work, strict=strict, verify=verify
+        )
+        self._target = select(self._options.target, self._options.chip)
+        self._opened: list[OpenBlock] = []
+
+    def __enter__(self) -> Session:
+        intercept.install()
+        parent = current()
+        least = threshold(self._options, self._target.name)
+        gate = intercept.enter(least)
+        session = Session(
+            self._target.name,
+            self._target.chip.name,
+            parent=parent.session if parent else None,
+            small=functools.partial(intercept.small_calls, gate),
+        )
+        block = OpenBlock(
+            options=self._options,
+            target=self._target,
+            session=session,
+            min_work=least,
+            parent=parent,
+            gate=gate,
+        )
+        self._opened.append(block)
+        variable.set(block)
+        return session
+
+    def __exit__(self, *_: object) -> None:
+        block = self._newest_here()
+        block.alive = False
+        intercept.leave(block.gate)
+        if variable.get() is block:
+            variable.set(current())
+
+    def _newest_here(self) -> OpenBlock:
+        """The block to close: this context's newest of ours, or the newest one anywhere.
+
+        The latter when a generator that opened it is closed in another thread or context.
+        """
+        block = variable.get()
+        while block is not None and block not in self._opened:
+            block = block.parent
+        if block is None:
+            return self._opened.pop()
+        self._opened.remove(block)
+        return block
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function, so that each call of it runs in a block of its own."""
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return inside
+
+    def __repr__(self) -> str:
+        return f"<numtrn.enabled {self._options}>"
+
+
+def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan | Refusal:
+    """Say what would become of a call, computing nothing.
+
+    Uses the settings of the open block; outside one, the environment's and the defaults.
+
+    Parameters
+    ----------
+    function
+        A NumPy or SciPy function that numtrn catches: ``np.matmul``, ``np.einsum``,
+        ``scipy.linalg.blas.dsyrk``, ...
+    *args, **kwargs
+        As the call would have them. Arrays are looked at for shape and dtype only.
+
+    Returns
+    -------
+    Plan or Refusal
+        Both can be printed, and say why.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the call itself would be wrong.
+
+    Examples
+    --------
+    >>> import numpy as np, numtrn
+    >>> print(type(numtrn.explain(np.matmul, np.ones((3, 3)), np.ones((3, 3)))).__name__)
+    Refusal
+    """
+    block = current()
+    if block is not None:
+        options, target = block.options, block.target.name
+    else:
+        options = _environment()
+        target = select(options.target, options.chip).name
+    return make_plan(describe(function, args, kwargs), options, target)
+
+
+def _environment() -> Options:
+    names = ("target", "chip", "precision", "min_work", "strict", "verify")
+    return resolve(**dict.fromkeys(names, UNSET))
+
+

@@ -1,0 +1,225 @@
+"""From a NumPy or SciPy function and its arguments to a request, without C hooks and computing nothing.
+
+`numtrn.explain` and numtrn arrays use it. A function becomes a request by its row in a table; what has no
+row, or a form that has no kernel, becomes a `Routine` with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from numtrn.request import Array, Contraction, Gemm, Operands, Request, Routine
+from numtrn.subscripts import parse
+
+__all__ = ["Recognised", "describe", "recognise"]
+
+PREFIXES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
+BLAS3 = ("symm", "hemm", "syr2k", "her2k", "herk", "trmm", "trsm", "trtrs", "potrf")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recognised:
+    """A call in neutral terms.
+
+    Attributes
+    ----------
+    request
+        What it asks.
+    shape
+        Of its result.
+    operands
+        Gives the arrays as the request names them; None where only the question can be answered.
+    """
+
+    request: Request
+    shape: tuple[int, ...] = ()
+    operands: Callable[[], Operands] | None = None
+
+
+def describe(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
+    """The request that a call makes."""
+    return recognise(function, args, kwargs).request
+
+
+def recognise(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Recognised:
+    """A call as a request, the shape of its result, and its arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the call itself would be wrong.
+    """
+    rows: dict[Any, Callable[..., Recognised]] = {
+        np.matmul: _matmul,
+        np.dot: _dot,
+        np.ndarray.dot: _dot,
+        np.inner: _inner,
+        np.tensordot: _tensordot,
+        np.einsum: _einsum,
+    }
+    row = rows.get(function)
+    if row is not None:
+        return row(*args, **{name: value for name, value in kwargs.items() if name != "out"})
+    name = _blas_name(function)
+    if name[1:] == "gemm":
+        return _blas_gemm(name, *args, **kwargs)
+    if name[1:] == "syrk":
+        return _blas_syrk(name, *args, **kwargs)
+    if name[1:] in BLAS3:
+        return _routine(f"scipy.linalg.blas.{name}", args, f"no kernel yet for ?{name[1:]}: it stays with SciPy")
+    called = f"{getattr(function, '__module__', None) or ''}.{getattr(function, '__name__', function)}"
+    return _routine(called.lstrip("."), args, "numtrn does not catch this function; products made inside it may be")
+
+
+def _matmul(a: Any, b: Any, /, **_: Any) -> Recognised:
+    a, b = np.asarray(a), np.asarray(b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError("matmul takes arrays of at least one dimension; got a scalar")
+    rows, columns = a.shape[-2:-1], b.shape[-1:] if b.ndim > 1 else ()
+    left = a[None, :] if a.ndim == 1 else a
+    right = b[:, None] if b.ndim == 1 else b
+    if left.shape[-1] != right.shape[-2]:
+        raise ValueError(f"matmul contracts the last axis of A with the last but one of B; got {a.shape}, {b.shape}")
+    lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    (m, k), n = left.shape[-2:], right.shape[-1]
+    request = Gemm(function="numpy.matmul", dtype=_dtype(a, b), batch=prod(lead), m=m, k=k, n=n)
+
+    def operands() -> Operands:
+        stacked = (
+            np.broadcast_to(x, lead + x.shape[-2:]).reshape(-1, *x.shape[-2:]).astype(request.dtype, copy=False)
+            for x in (left, right)
+        )
+        return Operands(inputs=tuple(stacked))
+
+    return Recognised(request=request, shape=lead + rows + columns, operands=operands)
+
+
+def _dot(a: Any, b: Any, /, **_: Any) -> Recognised:
+    a, b = np.asarray(a), np.asarray(b)
+    if a.ndim != 2 or b.ndim != 2:
+        reason = "np.dot makes one GEMM of two matrices only; use matmul, tensordot or einsum for more axes"
+        return _routine("numpy.dot", (a, b), reason)
+    return _product("numpy.dot", a, b)
+
+
+def _inner(a: Any, b: Any, /) -> Recognised:
+    a, b = np.asarray(a), np.asarray(b)
+    if a.ndim != 2 or b.ndim != 2:
+        reason = "np.inner makes one GEMM of two matrices only; use tensordot or einsum for more axes"
+        return _routine("numpy.inner", (a, b), reason)
+    return _product("numpy.inner", a, b.T)
+
+
+def _tensordot(a: Any, b: Any, axes: Any = 2) -> Recognised:
+    a, b = np.asarray(a), np.asarray(b)
+    if isinstance(axes, int):
+        axes_a, axes_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    else:
+        axes_a, axes_b = (
+            [int(axis) % max(x.ndim, 1) for axis in np.atleast_1d(given)]
+            for x, given in zip((a, b), axes, strict=True)
+        )
+    if [a.shape[i] for i in axes_a] != [b.shape[i] for i in axes_b]:
+        raise ValueError(f"tensordot contracts axes of equal size; got {a.shape}, {b.shape} and axes={axes!r}")
+    free_a = [axis for axis in range(a.ndim) if axis not in axes_a]
+    free_b = [axis for axis in range(b.ndim) if axis not in axes_b]
+    shape = tuple(a.shape[i] for i in free_a) + tuple(b.shape[i] for i in free_b)
+    k = prod(a.shape[i] for i in axes_a)
+    m, n = prod(a.shape[i] for i in free_a), prod(b.shape[i] for i in free_b)
+    request = Gemm(function="numpy.tensordot", dtype=_dtype(a, b), m=m, k=k, n=n)
+
+    def operands() -> Operands:
+        first = a.transpose(free_a + axes_a).reshape(1, m, k).astype(request.dtype, copy=False)
+        second = b.transpose(axes_b + free_b).reshape(1, k, n).astype(request.dtype, copy=False)
+        return Operands(inputs=(first, second))
+
+    return Recognised(request=request, shape=shape, operands=operands)
+
+
+def _einsum(*args: Any, **_: Any) -> Recognised:
+    subscripts, arrays = parse(args)
+    request = Contraction(
+        function="numpy.einsum",
+        dtype=_dtype(*arrays),
+        subscripts=subscripts,
+        shapes=tuple(x.shape for x in arrays),
+    )
+    extents = request.extents
+    shape = tuple(extents[label] for label in subscripts.split("->")[1])
+    return Recognised(request=request, shape=shape, operands=lambda: Operands(inputs=arrays))
+
+
+def _blas_gemm(
+    name: str,
+    alpha: Any,
+    a: Any,
+    b: Any,
+    beta: Any = 0.0,
+    c: Any = None,
+    trans_a: int = 0,
+    trans_b: int = 0,
+    overwrite_c: int = 0,
+) -> Recognised:
+    shape_a, shape_b = np.shape(a), np.shape(b)
+    (m, k), n = shape_a[:: -1 if trans_a else 1], shape_b[0 if trans_b else 1]
+    request = Gemm(
+        function=f"scipy.linalg.blas.{name}", dtype=PREFIXES[name[0]], m=m, k=k, n=n, reads_c=beta != 0
+    )
+    return Recognised(request=request, shape=(m, n))
+
+
+def _blas_syrk(
+    name: str, alpha: Any, a: Any, beta: Any = 0.0, c: Any = None, trans: int = 0, lower: int = 0, overwrite_c: int = 0
+) -> Recognised:
+    n, k = np.shape(a)[:: -1 if trans else 1]
+    request = Gemm(
+        function=f"scipy.linalg.blas.{name}",
+        dtype=PREFIXES[name[0]],
+        m=n,
+        k=k,
+        n=n,
+        reads_c=beta != 0,
+        triangle="lower" if lower else "upper",
+    )
+    return Recognised(request=request, shape=(n, n))
+
+
+def _product(function: str, a: Array, b: Array) -> Recognised:
+    """A plain product of two matrices."""
+    if a.shape[1] != b.shape[0]:
+        raise ValueError(f"{function} contracts axes of equal size; got {a.shape[1]} and {b.shape[0]}")
+    request = Gemm(function=function, dtype=_dtype(a, b), m=a.shape[0], k=a.shape[1], n=b.shape[1])
+
+    def operands() -> Operands:
+        return Operands(inputs=tuple(x[None].astype(request.dtype, copy=False) for x in (a, b)))
+
+    return Recognised(request=request, shape=(a.shape[0], b.shape[1]), operands=operands)
+
+
+def _routine(function: str, args: Sequence[Any], reason: str) -> Recognised:
+    arrays = [x for x in args if isinstance(x, np.ndarray)]
+    request = Routine(
+        function=function,
+        dtype=_dtype(*arrays) if arrays else "",
+        shapes=tuple(x.shape for x in arrays),
+        work=0,
+        reason=reason,
+    )
+    return Recognised(request=request)
+
+
+def _blas_name(function: Any) -> str:
+    """``"dgemm"`` for the f2py object of that routine, and an empty string for anything else."""
+    if type(function).__name__ != "fortran":
+        return ""
+    name = str(getattr(function, "__name__", "")).rpartition(" ")[2]
+    return name if name[:1] in PREFIXES else ""
+
+
+def _dtype(*arrays: Array) -> str:
+    return str(np.result_type(*(x.dtype for x in arrays)).name)

@@ -1,0 +1,85 @@
+"""The command line: ``python -m numtrn demo | doctor | run [options] script.py [args]``."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numtrn.api import enabled
+from numtrn.options import CHIP_NAMES, PRECISIONS, TARGETS, UNSET
+from numtrn.version import __version__
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; gives its exit status."""
+    parser = _parser()
+    known = parser.parse_args(argv)
+    if known.command == "doctor":
+        from numtrn import doctor
+
+        return doctor.main()
+    if known.command == "demo":
+        from numtrn import demo
+
+        return demo.main(known.rest)
+    if known.command == "run":
+        return run(known)
+    parser.print_help()
+    return 2
+
+
+def run(known: argparse.Namespace) -> int:
+    """Run a script unchanged, as ``__main__``, inside a block; the account goes to standard error.
+
+    The exit status is the script's own. The account is printed also when the script raises.
+    """
+    script = Path(known.script)
+    if not script.is_file():
+        print(f"numtrn run: takes the path of a Python script; there is no file {known.script}", file=sys.stderr)
+        return 2
+    sys.argv = [str(script), *known.rest]
+    sys.path.insert(0, str(script.resolve().parent))
+    with enabled(**_settings(known)) as session:
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        finally:
+            print(f"\n{session}", file=sys.stderr)
+    return 0
+
+
+def _settings(known: argparse.Namespace) -> dict[str, Any]:
+    names = ("target", "chip", "precision", "min_work", "strict", "verify")
+    given = {name: getattr(known, name) for name in names}
+    return {name: UNSET if value in (None, False) else value for name, value in given.items()}
+
+
+def _work(text: str) -> int:
+    try:
+        return int(float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes a number of multiply-adds; got {text!r}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m numtrn", description="NumPy and SciPy on AWS Trainium")
+    parser.add_argument("--version", action="version", version=f"numtrn {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    demo = commands.add_parser("demo", help="DF-MP2 energies through kernels, compared with PySCF's", add_help=False)
+    demo.add_argument("rest", nargs=argparse.REMAINDER)
+    commands.add_parser("doctor", help="what works on this machine, and what is missing for the rest")
+    run_parser = commands.add_parser("run", help="run a script unchanged inside a block, with an account at the end")
+    run_parser.add_argument("--target", choices=TARGETS)
+    run_parser.add_argument("--chip", choices=CHIP_NAMES)
+    run_parser.add_argument("--precision", choices=PRECISIONS)
+    run_parser.add_argument("--min-work", type=_work, metavar="MULTIPLY_ADDS")
+    run_parser.add_argument("--strict", action="store_true", help="a kernel failure is an error")
+    run_parser.add_argument("--verify", action="store_true", help="compare every kernel result with NumPy's")
+    run_parser.add_argument("script")
+    run_parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="args")
+    return parser

@@ -1,0 +1,133 @@
+"""The one decision: a request and the options of a block become a plan or a refusal. No array is touched."""
+
+from __future__ import annotations
+
+from numtrn.machine import CHIPS, Chip
+from numtrn.options import Options
+from numtrn.plan import host
+from numtrn.plan.contraction import Folding, fold
+from numtrn.plan.cost import Prediction, predict
+from numtrn.plan.records import Plan, Refusal
+from numtrn.plan.tiling import Tiling, tile_gemm, tile_sliced
+from numtrn.precision import Scheme, choose
+from numtrn.request import Contraction, Gemm, Request, Routine
+
+__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "make_plan", "make_tiling", "threshold"]
+
+DTYPES = ("float32", "float64", "complex64", "complex128")
+"""Types that have a kernel."""
+
+DEFAULT_MIN_WORK = 1_000_000
+"""Multiply-adds below which, unless the user says otherwise, nothing is looked at."""
+
+THIN = 16
+"""With the plan deciding, M and N of at least this; below it a product is bound by reading its operands."""
+
+
+def threshold(options: Options, target: str) -> float:
+    """Multiply-adds below which `make_plan` refuses every request, for a gate to test first.
+
+    On hardware that is what NumPy does on this machine while one kernel call is being made.
+    """
+    if options.min_work is not None:
+        return float(options.min_work)
+    if target != "neuron":
+        return float(DEFAULT_MIN_WORK)
+    chip = CHIPS[options.chip]
+    return max(DEFAULT_MIN_WORK, (chip.launch_seconds + chip.kernel_seconds) * host.multiply_add_rate("float32"))
+
+
+def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal:
+    """Decide who computes a request.
+
+    Parameters
+    ----------
+    request
+        What is asked.
+    options
+        Of the block.
+    target
+        Name of the target that the block runs on.
+
+    Returns
+    -------
+    Plan or Refusal
+        Both say why.
+    """
+    if isinstance(request, Routine):
+        return Refusal(request=request, reason=request.reason)
+    if request.dtype not in DTYPES:
+        reason = f"{request.dtype} has no kernel; {', '.join(DTYPES)} do"
+        return Refusal(request=request, reason=reason)
+    folding: Folding | None = None
+    gemm = request
+    if isinstance(request, Contraction):
+        folded = fold(request)
+        if isinstance(folded, str):
+            return Refusal(request=request, reason=folded)
+        folding, gemm = folded, folded.gemm
+    assert isinstance(gemm, Gemm)
+    reason = _objection(gemm, options, target)
+    if reason:
+        return Refusal(request=request, reason=reason)
+    chip = CHIPS[options.chip]
+    scheme = choose(gemm.dtype, options.precision)
+    tiling = make_tiling(gemm, scheme, scheme.minimum_slices(gemm.k), chip)
+    prediction = _predict(gemm, scheme, tiling, chip)
+    numpy_seconds = None
+    reason = _merit(gemm, options)
+    if options.min_work is None and target == "neuron":
+        numpy_seconds = host.predicted_seconds(gemm)
+        reason = f"device, link and calls {prediction.total:.2g} s against NumPy {numpy_seconds:.2g} s, predicted"
+        if prediction.total >= numpy_seconds:
+            return Refusal(request=request, reason=reason)
+    return Plan(
+        request=request,
+        gemm=gemm,
+        folding=folding,
+        scheme=scheme,
+        tiling=tiling,
+        target=target,
+        chip=chip.name,
+        prediction=prediction,
+        numpy_seconds=numpy_seconds,
+        reason=reason,
+    )
+
+
+def make_tiling(gemm: Gemm, scheme: Scheme, slices: int | None, chip: Chip) -> Tiling:
+    """Tiling of a product under a scheme, with the given number of slices where the scheme has any."""
+    batch, m, k, n = scheme.engine_shape(gemm.batch, gemm.m, gemm.k, gemm.n)
+    if slices is not None:
+        return tile_sliced(batch, m, k, n, slices, scheme.peak, chip)
+    itemsize = 2 if scheme.operand_dtype == "bfloat16" else 4
+    return tile_gemm(batch, m, k, n, itemsize, tf32=scheme.operand_dtype == "tfloat32")
+
+
+def _objection(gemm: Gemm, options: Options, target: str) -> str:
+    """Why this product is none for a kernel, whatever it costs; empty when nothing stands against it."""
+    if gemm.work == 0:  # np.ones((3, 0)) @ np.ones((0, 3))
+        return f"nothing to multiply: batch {gemm.batch}, m {gemm.m}, k {gemm.k}, n {gemm.n}"
+    least = threshold(options, target)
+    if gemm.work < least:
+        name = "min_work" if options.min_work is not None else "the plan's least,"
+        return f"{gemm.work:,} multiply-adds are below {name} {least:,.0f}"
+    if options.min_work is None and min(gemm.m, gemm.n) < THIN:
+        return f"m = {gemm.m}, n = {gemm.n}: thinner than {THIN}, bound by reading its operands"
+    return ""
+
+
+def _merit(gemm: Gemm, options: Options) -> str:
+    least = DEFAULT_MIN_WORK if options.min_work is None else options.min_work
+    whose = "the plan's least" if options.min_work is None else "min_work"
+    return f"{gemm.work:,} multiply-adds, {whose} is {least:,}"
+
+
+def _predict(gemm: Gemm, scheme: Scheme, tiling: Tiling, chip: Chip) -> Prediction:
+    """Times of a plan's launches, with the guard product where the data choose the slices."""
+    passes = chip.fp32_passes if scheme.operand_dtype == "float32" and not tiling.slices else 1
+    prediction = predict(tiling, passes, chip)
+    if tiling.slices:
+        guard = tile_gemm(gemm.batch, gemm.m, gemm.k, gemm.n, itemsize=2)
+        prediction = prediction + predict(guard, 1, chip)
+    return prediction

@@ -1,0 +1,109 @@
+"""The two answers to a request: a plan, or a refusal. Both frozen, both printable, both with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from numtrn.plan.contraction import Folding
+from numtrn.plan.cost import Prediction
+from numtrn.plan.tiling import Tiling
+from numtrn.precision import Scheme
+from numtrn.request import Contraction, Gemm, Request, shape_text
+
+__all__ = ["Plan", "Refusal"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What will be done for a call: kernel, precision scheme, launches, and predicted times.
+
+    Attributes
+    ----------
+    request
+        What was asked.
+    gemm
+        The product that is computed; of an einsum, the GEMM it folds into.
+    folding
+        How the labels of an einsum fold, or None.
+    scheme
+        How the operands become what TensorE multiplies, and the promised bound.
+    tiling
+        Launches, for the least number of slices that the scheme takes; the data may ask for more.
+    target, chip
+        Where.
+    prediction
+        Of device, link and fixed seconds; published figures, no measurement.
+    numpy_seconds
+        Predicted for NumPy on this machine, from its measured speed; None where nothing asked for it.
+    reason
+        Why a kernel, in words and figures.
+    """
+
+    request: Gemm | Contraction
+    gemm: Gemm
+    folding: Folding | None
+    scheme: Scheme
+    tiling: Tiling
+    target: str
+    chip: str
+    prediction: Prediction
+    numpy_seconds: float | None
+    reason: str
+
+    @property
+    def kernel(self) -> str:
+        """Name of the kernel."""
+        return self.tiling.kernel
+
+    @property
+    def bound(self) -> float:
+        """Promised componentwise error in units of u |A||B|."""
+        return self.scheme.bound(self.gemm.k)
+
+    def __str__(self) -> str:
+        gemm, tiling = self.gemm, self.tiling
+        lines = [
+            f"{self.request.function} {self.request.dtype} {shape_text(self.request.shapes)}: kernel",
+            f"  reason    {self.reason}",
+            f"  product   {gemm.batch} x ({gemm.m} x {gemm.k} . {gemm.k} x {gemm.n}), "
+            f"{gemm.work:,} multiply-adds",
+            f"  scheme    {self.scheme.name}: {self.scheme.description}",
+            f"  promise   |C - AB| <= {self.bound:g} {self.scheme.unit_text} |A||B|, componentwise",
+            f"  kernel    {tiling.kernel}, {tiling.launches} launch(es) of batch {tiling.batch}, "
+            f"{tiling.m} x {tiling.k} . {tiling.k} x {tiling.n}, {tiling.instructions:,} instructions each",
+            f"  target    {self.target}, {self.chip}",
+            f"  predicted {_ms(self.prediction.device)} device + {_ms(self.prediction.link)} link + "
+            f"{_ms(self.prediction.fixed)} calls (from published figures, not measured)",
+        ]
+        if self.folding is not None:
+            f = self.folding
+            lines.insert(
+                3, f"  folds     batch {f.batch or '-'}, m {f.left or '-'}, k {f.contracted}, n {f.right or '-'}"
+            )
+        if self.numpy_seconds is not None:
+            lines.append(f"  NumPy     {_ms(self.numpy_seconds)} predicted from its speed on this machine")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """Why a call stays with NumPy.
+
+    Attributes
+    ----------
+    request
+        What was asked.
+    reason
+        In words and figures.
+    """
+
+    request: Request
+    reason: str
+
+    def __str__(self) -> str:
+        shapes = shape_text(self.request.shapes)
+        return f"{self.request.function} {self.request.dtype} {shapes}: NumPy\n  reason    {self.reason}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms"

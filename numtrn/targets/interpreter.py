@@ -1,0 +1,37 @@
+"""The embedded interpreter as a target: NKI in NumPy, on this machine's processor.
+
+Its wall times are an interpreter's; they say nothing about a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from numtrn import interp
+from numtrn.machine import Chip
+from numtrn.request import Array
+from numtrn.targets.load import load_kernel
+
+__all__ = ["Interpreter"]
+
+
+@cache
+def _kernel(name: str) -> Callable[..., Any]:
+    return load_kernel(name, interp.modules)
+
+
+class Interpreter:
+    """Runs kernels on `numtrn.interp` with the capacities and rules of one chip."""
+
+    name = "interpreter"
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+
+    def launch(self, kernel: str, arrays: Sequence[Array], parameters: Sequence[int]) -> Array:
+        """Run one kernel; see `numtrn.targets.base.Target.launch`."""
+        run = interp.simulate(_kernel(kernel), (*arrays, *parameters), chip=self.chip)
+        result: Array = run.outputs
+        return result

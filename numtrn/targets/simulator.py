@@ -1,0 +1,47 @@
+"""The official simulator, ``nki.simulate``, as a target. Untried: no real ``nki`` was at hand.
+
+Written from ``aws-neuron/aws-neuron-sdk: nki/guides/nki_simulator.rst``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from numtrn.machine import Chip
+from numtrn.request import Array
+from numtrn.targets.load import load_kernel
+
+__all__ = ["Simulator", "nki_modules"]
+
+
+def nki_modules() -> dict[str, Any]:
+    """The real ``nki`` modules, as kernels import them."""
+    names = ("nki", "nki.isa", "nki.language")
+    return {name: importlib.import_module(name) for name in names}
+
+
+@cache
+def _kernel(name: str) -> Callable[..., Any]:
+    return load_kernel(name, nki_modules())
+
+
+class Simulator:
+    """Runs kernels on ``nki.simulate``, with exact low-precision storage and the chip set explicitly."""
+
+    name = "simulator"
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        os.environ["NKI_PRECISE_FP"] = "1"
+        os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = chip.name
+
+    def launch(self, kernel: str, arrays: Sequence[Array], parameters: Sequence[int]) -> Array:
+        """Run one kernel; see `numtrn.targets.base.Target.launch`."""
+        nki = importlib.import_module("nki")
+        return np.asarray(nki.simulate(_kernel(kernel))(*arrays, *parameters))
