@@ -1,5 +1,6 @@
-"""Exact products of 8-bit digit planes, the device half of a float64 GEMM: out[t] = sum over p + q = t of
-lhs[p].T @ rhs[q], as integers.
+"""Exact products of 8-bit digit planes, the device half of a float64 GEMM.
+
+out[t] = sum over p + q = t of lhs[p].T @ rhs[q], as integers, for planes p and q of the operands.
 
 What makes it more than a port: TensorE multiplies bf16 exactly and PSUM adds in fp32, so a sum of integers
 stays exact up to 2^24. With digits |q| <= 128 that is eight matmuls of 128 rows in one bank; then ScalarE
@@ -84,7 +85,15 @@ def multiply_block(lhs, rhs, row, K, bm, bn, slices, block_m, block_n, depth, gr
         for tile in range(len(totals)):
             for t in range(slices):
                 add_diagonal(
-                    totals[tile], lhs_planes, rhs_planes, t, tile * PARTITIONS, block_m, block_n, group, k == 0
+                    totals[tile],
+                    lhs_planes,
+                    rhs_planes,
+                    t,
+                    tile * PARTITIONS,
+                    block_m,
+                    block_n,
+                    group,
+                    k == 0,
                 )
     return totals
 

@@ -11,7 +11,6 @@ from numtrn.array.recognise import describe
 from numtrn.block import OpenBlock, current, variable
 from numtrn.options import UNSET, Options, resolve
 from numtrn.plan import Plan, Refusal, make_plan, threshold
-
 from numtrn.session import Session
 from numtrn.targets import select
 
@@ -183,5 +182,3 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan | R
 def _environment() -> Options:
     names = ("target", "chip", "precision", "min_work", "strict", "verify")
     return resolve(**dict.fromkeys(names, UNSET))
-
-

@@ -41,7 +41,9 @@ def run(known: argparse.Namespace) -> int:
     """
     script = Path(known.script)
     if not script.is_file():
-        print(f"numtrn run: takes the path of a Python script; there is no file {known.script}", file=sys.stderr)
+        print(
+            f"numtrn run: takes the path of a Python script; there is no file {known.script}", file=sys.stderr
+        )
         return 2
     sys.argv = [str(script), *known.rest]
     sys.path.insert(0, str(script.resolve().parent))
@@ -70,10 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m numtrn", description="NumPy and SciPy on AWS Trainium")
     parser.add_argument("--version", action="version", version=f"numtrn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    demo = commands.add_parser("demo", help="DF-MP2 energies through kernels, compared with PySCF's", add_help=False)
+    demo = commands.add_parser(
+        "demo", help="DF-MP2 energies through kernels, compared with PySCF's", add_help=False
+    )
     demo.add_argument("rest", nargs=argparse.REMAINDER)
     commands.add_parser("doctor", help="what works on this machine, and what is missing for the rest")
-    run_parser = commands.add_parser("run", help="run a script unchanged inside a block, with an account at the end")
+    run_parser = commands.add_parser(
+        "run", help="run a script unchanged inside a block, with an account at the end"
+    )
     run_parser.add_argument("--target", choices=TARGETS)
     run_parser.add_argument("--chip", choices=CHIP_NAMES)
     run_parser.add_argument("--precision", choices=PRECISIONS)

@@ -8,8 +8,8 @@ from importlib import metadata
 import numpy as np
 
 from numtrn import api, intercept
-from numtrn.options import Options, resolve
 from numtrn.options import UNSET as LEFT_OUT
+from numtrn.options import Options, resolve
 from numtrn.targets import availability, detect, select
 from numtrn.version import __version__
 

@@ -102,7 +102,16 @@ def _work(value: Any, where: str) -> int | None:
 
 
 def _flag(value: Any, where: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in words:

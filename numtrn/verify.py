@@ -37,7 +37,10 @@ def verify(plan: Plan, operands: Operands, outcome: Outcome) -> None:
     allowed = terms * (outcome.bound * plan.scheme.unit + (plan.gemm.k + 1) * unit) * size
     if plan.folding is None:
         alpha, beta = abs(operands.alpha), abs(operands.beta)
-        reference, allowed = _real_like(operands.alpha, dtype) * reference, alpha * allowed + 3 * unit * alpha * size
+        reference, allowed = (
+            _real_like(operands.alpha, dtype) * reference,
+            alpha * allowed + 3 * unit * alpha * size,
+        )
         if plan.gemm.reads_c:
             assert operands.c is not None
             reference = reference + _real_like(operands.beta, dtype) * operands.c

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from numtrn import data, demo
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -146,7 +146,9 @@ def _wrap(x: Any) -> Any:
     if isinstance(x, np.ndarray):
         return Array(x)
     if isinstance(x, (tuple, list)):
-        return type(x)(*(_wrap(item) for item in x)) if hasattr(x, "_fields") else type(x)(_wrap(i) for i in x)
+        return (
+            type(x)(*(_wrap(item) for item in x)) if hasattr(x, "_fields") else type(x)(_wrap(i) for i in x)
+        )
     return x
 
 

@@ -71,9 +71,13 @@ def recognise(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     if name[1:] == "syrk":
         return _blas_syrk(name, *args, **kwargs)
     if name[1:] in BLAS3:
-        return _routine(f"scipy.linalg.blas.{name}", args, f"no kernel yet for ?{name[1:]}: it stays with SciPy")
+        return _routine(
+            f"scipy.linalg.blas.{name}", args, f"no kernel yet for ?{name[1:]}: it stays with SciPy"
+        )
     called = f"{getattr(function, '__module__', None) or ''}.{getattr(function, '__name__', function)}"
-    return _routine(called.lstrip("."), args, "numtrn does not catch this function; products made inside it may be")
+    return _routine(
+        called.lstrip("."), args, "numtrn does not catch this function; products made inside it may be"
+    )
 
 
 def _matmul(a: Any, b: Any, /, **_: Any) -> Recognised:
@@ -84,14 +88,18 @@ def _matmul(a: Any, b: Any, /, **_: Any) -> Recognised:
     left = a[None, :] if a.ndim == 1 else a
     right = b[:, None] if b.ndim == 1 else b
     if left.shape[-1] != right.shape[-2]:
-        raise ValueError(f"matmul contracts the last axis of A with the last but one of B; got {a.shape}, {b.shape}")
+        raise ValueError(
+            f"matmul contracts the last axis of A with the last but one of B; got {a.shape}, {b.shape}"
+        )
     lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     (m, k), n = left.shape[-2:], right.shape[-1]
     request = Gemm(function="numpy.matmul", dtype=_dtype(a, b), batch=prod(lead), m=m, k=k, n=n)
 
     def operands() -> Operands:
         stacked = (
-            np.broadcast_to(x, lead + x.shape[-2:]).reshape(-1, *x.shape[-2:]).astype(request.dtype, copy=False)
+            np.broadcast_to(x, lead + x.shape[-2:])
+            .reshape(-1, *x.shape[-2:])
+            .astype(request.dtype, copy=False)
             for x in (left, right)
         )
         return Operands(inputs=tuple(stacked))
@@ -125,7 +133,9 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Recognised:
             for x, given in zip((a, b), axes, strict=True)
         )
     if [a.shape[i] for i in axes_a] != [b.shape[i] for i in axes_b]:
-        raise ValueError(f"tensordot contracts axes of equal size; got {a.shape}, {b.shape} and axes={axes!r}")
+        raise ValueError(
+            f"tensordot contracts axes of equal size; got {a.shape}, {b.shape} and axes={axes!r}"
+        )
     free_a = [axis for axis in range(a.ndim) if axis not in axes_a]
     free_b = [axis for axis in range(b.ndim) if axis not in axes_b]
     shape = tuple(a.shape[i] for i in free_a) + tuple(b.shape[i] for i in free_b)
@@ -174,7 +184,14 @@ def _blas_gemm(
 
 
 def _blas_syrk(
-    name: str, alpha: Any, a: Any, beta: Any = 0.0, c: Any = None, trans: int = 0, lower: int = 0, overwrite_c: int = 0
+    name: str,
+    alpha: Any,
+    a: Any,
+    beta: Any = 0.0,
+    c: Any = None,
+    trans: int = 0,
+    lower: int = 0,
+    overwrite_c: int = 0,
 ) -> Recognised:
     n, k = np.shape(a)[:: -1 if trans else 1]
     request = Gemm(

@@ -34,7 +34,9 @@ def threshold(options: Options, target: str) -> float:
     if target != "neuron":
         return float(DEFAULT_MIN_WORK)
     chip = CHIPS[options.chip]
-    return max(DEFAULT_MIN_WORK, (chip.launch_seconds + chip.kernel_seconds) * host.multiply_add_rate("float32"))
+    return max(
+        DEFAULT_MIN_WORK, (chip.launch_seconds + chip.kernel_seconds) * host.multiply_add_rate("float32")
+    )
 
 
 def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal:
@@ -78,7 +80,9 @@ def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal
     reason = _merit(gemm, options)
     if options.min_work is None and target == "neuron":
         numpy_seconds = host.predicted_seconds(gemm)
-        reason = f"device, link and calls {prediction.total:.2g} s against NumPy {numpy_seconds:.2g} s, predicted"
+        reason = (
+            f"device, link and calls {prediction.total:.2g} s against NumPy {numpy_seconds:.2g} s, predicted"
+        )
         if prediction.total >= numpy_seconds:
             return Refusal(request=request, reason=reason)
     return Plan(

@@ -78,7 +78,8 @@ class Plan:
         if self.folding is not None:
             f = self.folding
             lines.insert(
-                3, f"  folds     batch {f.batch or '-'}, m {f.left or '-'}, k {f.contracted}, n {f.right or '-'}"
+                3,
+                f"  folds     batch {f.batch or '-'}, m {f.left or '-'}, k {f.contracted}, n {f.right or '-'}",
             )
         if self.numpy_seconds is not None:
             lines.append(f"  NumPy     {_ms(self.numpy_seconds)} predicted from its speed on this machine")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-__all__ = ["Package", "nki_problem", "package", "neuron_devices"]
+__all__ = ["Package", "neuron_devices", "nki_problem", "package"]
 
 PLACEHOLDERS = {"nki": "0.3.0", "torch-neuronx": "2.9", "neuronx-cc": "2.0"}
 """Packages whose PyPI namesakes are empty, and the first real version we need.

@@ -1,0 +1,59 @@
+# One command for each job; each sets up what it needs. `make help` lists them.
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+VENV126 := .venv-numpy126
+PIP     := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test test-numpy126 test-long compat check bench wheel clean
+.DELETE_ON_ERROR:
+
+help:
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# A stamp for each environment: made again when what it is made from changes.
+SOURCES := pyproject.toml setup.py numtrn/intercept/_hook.c
+
+$(VENV)/.run: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python $(PIP) -e '.[dev]'
+	touch $@
+
+$(VENV126)/.test: $(SOURCES)
+	test -x $(VENV126)/bin/python || $(PYTHON) -m venv $(VENV126)
+	$(VENV126)/bin/python $(PIP) -e '.[test]' 'numpy==1.26.4' 'scipy>=1.11,<1.14'
+	touch $@
+
+demo: $(VENV)/.run ## set up, and run the main job: DF-MP2 energies through kernels
+	$(BIN)/python -m numtrn demo
+
+test: $(VENV)/.dev ## set up, and run the project's tests
+	$(BIN)/python -m pytest -m 'not long'
+
+test-numpy126: $(VENV126)/.test ## the same tests with NumPy 1.26
+	$(VENV126)/bin/python -m pytest -m 'not long'
+
+test-long: $(VENV)/.dev ## the tests that take more than a minute each
+	$(BIN)/python -m pytest -m long
+
+compat: $(VENV)/.dev ## NumPy's and SciPy's own tests inside a block
+	$(BIN)/python compat/run.py
+
+check: $(VENV)/.dev ## lint, types, and the directions of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.run ## nanoseconds that interception adds to a call
+	$(BIN)/python benchmarks/overhead.py
+
+wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
+	sh .ci/wheel
+
+clean: ## remove environments and what was built
+	rm -rf $(VENV) $(VENV126) build dist *.egg-info numtrn/intercept/*.so
