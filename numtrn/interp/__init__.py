@@ -1,0 +1,17 @@
+"""An interpreter of NKI in NumPy: it runs kernels without a device, and refuses what a device might not take.
+
+It is the executable account of the rules that this project knows; it is not a simulator of time, and not
+a way to get NumPy results faster. A kernel is loaded elsewhere, with the modules in ``modules``.
+
+>>> from numtrn.interp import modules, simulate                             # doctest: +SKIP
+>>> simulate(kernel, [a, b], chip=CHIPS["trn2"]).outputs                    # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from numtrn.interp.core import Instruction, Operand
+from numtrn.interp.faults import KernelFault
+from numtrn.interp.modules import Kernel, modules
+from numtrn.interp.run import Run, simulate
+
+__all__ = ["Instruction", "Kernel", "KernelFault", "Operand", "Run", "modules", "simulate"]

@@ -1,0 +1,89 @@
+"""Reading and writing operands as float32 or as bits, and the wrapper around every instruction."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from numtrn.interp.dtypes import F32, FLOAT32, Array
+from numtrn.interp.faults import fault, refuse_call
+from numtrn.interp.tensor import NkiTensor
+
+__all__ = ["bits", "flat", "instruction", "put", "put_bits", "result", "wide"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def instruction(positional: int = 99) -> Callable[[F], F]:
+    """Make a function an instruction: wrong arguments become kernel faults (H39, H41).
+
+    Parameters
+    ----------
+    positional
+        How many arguments have the same position in all NKI versions.
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if len(args) > positional:
+                fault(
+                    "H39",
+                    f"arguments of {function.__name__} after the first {positional} changed position between"
+                    f" NKI versions; name them; got {len(args)} positional",
+                )
+            try:
+                return function(*args, **kwargs)
+            except TypeError:
+                refuse_call(function, args, kwargs)
+                raise
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def bits(data: NkiTensor) -> Array:
+    """The elements as their carrier, all written."""
+    storage = data.storage
+    if not storage.full:
+        storage.require(data)
+    if storage.inferred:
+        storage.noticed(data)
+    return data.array
+
+
+def wide(data: NkiTensor) -> Array:
+    """The elements in float32; the tile itself if it is float32."""
+    kind = data.kind
+    return bits(data) if kind is FLOAT32 else kind.widen(bits(data))
+
+
+def flat(values: Array) -> Array:
+    """Free dimensions joined into one."""
+    return values if values.ndim == 2 else values.reshape(values.shape[0], -1)
+
+
+def result(dst: NkiTensor, shape: tuple[int, ...]) -> Array:
+    """Where to compute float32 values of ``dst``: in place if it is float32 of that shape."""
+    return dst.array if dst.kind is FLOAT32 and dst.shape == shape else np.empty(shape, F32)
+
+
+def put(dst: NkiTensor, values: Array) -> None:
+    """Cast float32 values to ``dst`` and write them; nothing moves if they were computed in place."""
+    target = dst.array
+    if values is not target:
+        if values.shape != target.shape:
+            values = values.reshape(target.shape)
+        target[...] = dst.kind.narrow(values)
+    dst.storage.wrote(dst)
+
+
+def put_bits(dst: NkiTensor, values: Array) -> None:
+    """Write carrier values of the type of ``dst``."""
+    target = dst.array
+    target[...] = values if values.shape == target.shape else values.reshape(target.shape)
+    dst.storage.wrote(dst)

@@ -1,0 +1,174 @@
+"""The running core: its chip, what is live in its memories, its counters, and the log if one is kept.
+
+One ``Core`` belongs to one run and dies with it, so nothing has to be reset after an exception. The
+running core is found through a context variable: threads and nested calls do not see each other's.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from numtrn.interp.dtypes import Array
+from numtrn.interp.faults import fault
+from numtrn.machine import Chip
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Core", "Instruction", "Operand", "running"]
+
+ENGINES = ("tensor", "vector", "scalar", "gpsimd", "dma")
+
+
+class Described(Protocol):
+    """What the log needs to know of a tensor."""
+
+    @property
+    def region(self) -> Operand:
+        """The tensor as a record."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One tensor operand of one instruction.
+
+    Attributes
+    ----------
+    storage
+        Serial number of the allocation, in order of allocation within a run.
+    buffer
+        ``"sbuf"``, ``"psum"``, ``"private_hbm"`` or ``"shared_hbm"``.
+    shape, strides, offset
+        The access, in elements of ``dtype`` from the start of the allocation.
+    dtype
+        Name of the element type.
+    bytes
+        Bytes accessed.
+    """
+
+    storage: int
+    buffer: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    dtype: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction, in program order.
+
+    Attributes
+    ----------
+    engine
+        ``"tensor"``, ``"vector"``, ``"scalar"``, ``"gpsimd"`` or ``"dma"``.
+    name
+        Name in ``nki.isa``.
+    writes, reads
+        Tensor operands; an operand that is read and written stands in both.
+    options
+        Other arguments that matter for time, such as ``accumulate``.
+    """
+
+    engine: str
+    name: str
+    writes: tuple[Operand, ...]
+    reads: tuple[Operand, ...]
+    options: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass
+class Registers:
+    """Accumulator registers of one engine: partial results of the lanes from ``start``."""
+
+    start: int
+    values: Array
+
+
+@dataclass
+class Core:
+    """State of one run on one core."""
+
+    chip: Chip
+    log: list[Instruction] | None = None
+    engines: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENGINES, 0))
+    live: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    sbuf_bytes: int = 0
+    psum_banks: int = 0
+    peak_sbuf_bytes: int = 0
+    peak_psum_banks: int = 0
+    serial: int = 0
+    vector_registers: Registers | None = None
+    scalar_registers: Registers | None = None
+    scratch: dict[str, Array] = field(default_factory=dict)
+
+    def issue(
+        self,
+        engine: str,
+        name: str,
+        writes: Sequence[Described],
+        reads: Sequence[Described],
+        **options: Any,
+    ) -> None:
+        """Count an instruction, and log it if a log is kept."""
+        self.engines[engine] += 1
+        if self.log is not None:
+            self.log.append(
+                Instruction(
+                    engine,
+                    name,
+                    tuple(tensor.region for tensor in writes),
+                    tuple(tensor.region for tensor in reads),
+                    tuple(options.items()),
+                )
+            )
+
+    def next_serial(self) -> int:
+        """Number the next allocation."""
+        self.serial += 1
+        return self.serial
+
+    def allocate(self, serial: int, label: str, sbuf_bytes: int, psum_banks: int) -> None:
+        """Take SBUF bytes of every partition, or PSUM banks, for one tile (H4)."""
+        if self.sbuf_bytes + sbuf_bytes > self.chip.sbuf_usable_bytes:
+            self._full(
+                "SBUF", 0, sbuf_bytes, self.sbuf_bytes, self.chip.sbuf_usable_bytes, "bytes a partition"
+            )
+        if self.psum_banks + psum_banks > self.chip.psum_banks:
+            self._full("PSUM", 1, psum_banks, self.psum_banks, self.chip.psum_banks, "banks")
+        self.live[serial] = (label, sbuf_bytes, psum_banks)
+        self.sbuf_bytes += sbuf_bytes
+        self.psum_banks += psum_banks
+        self.peak_sbuf_bytes = max(self.peak_sbuf_bytes, self.sbuf_bytes)
+        self.peak_psum_banks = max(self.peak_psum_banks, self.psum_banks)
+
+    def release(self, serial: int) -> None:
+        """Give back what a tile took; called when its last reference goes."""
+        _, sbuf_bytes, psum_banks = self.live.pop(serial)
+        self.sbuf_bytes -= sbuf_bytes
+        self.psum_banks -= psum_banks
+
+    def _full(self, memory: str, column: int, want: int, have: int, limit: int, unit: str) -> None:
+        sizes = sorted(((tile[1:][column], tile[0]) for tile in self.live.values()), reverse=True)
+        listed = ", ".join(f"{label} {size}" for size, label in sizes[:4] if size)
+        fault(
+            "H4",
+            f"live tiles must fit {memory}: {limit} {unit} on {self.chip.name}; {have} live and {want} more"
+            f" asked for; largest live: {listed or 'none'}",
+        )
+
+
+RUNNING: ContextVar[Core | None] = ContextVar("numtrn_interp_core", default=None)
+
+
+def running() -> Core:
+    """The core of the kernel that is running here."""
+    core = RUNNING.get()
+    if core is None:
+        fault(
+            "context", "NKI functions only work inside a kernel run by numtrn.interp.simulate; none runs here"
+        )
+    return core

@@ -1,0 +1,139 @@
+"""Instructions of ScalarE: ``activation`` (ISA: activation).
+
+The hardware evaluates piecewise polynomials in float32 whose error bounds are not published; NumPy's
+float32 functions stand in for them. Inputs outside the published range are refused (H24).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numtrn.interp.access import flat, instruction, put, wide
+from numtrn.interp.core import Core, Registers, running
+from numtrn.interp.dtypes import Array
+from numtrn.interp.enums import expect
+from numtrn.interp.enums import reduce_cmd as commands
+from numtrn.interp.faults import fault
+from numtrn.interp.operators import Operator
+from numtrn.interp.rules import (
+    distinct,
+    lane_operand,
+    operator,
+    partition_start,
+    same_elements,
+    tile,
+    writable,
+)
+from numtrn.interp.tensor import NkiTensor
+
+__all__ = ["activation"]
+
+Number = float | NkiTensor
+
+
+@instruction()
+def activation(
+    dst: NkiTensor,
+    op: Operator,
+    data: NkiTensor,
+    bias: Number | None = None,
+    scale: Number = 1.0,
+    reduce_op: Operator | None = None,
+    reduce_res: NkiTensor | None = None,
+    reduce_cmd: commands = commands.idle,
+    name: str | None = None,
+) -> None:
+    """``op(data * scale + bias)``, and optionally its sum over the free dimensions."""
+    core = running()
+    operator(op, "op")
+    expect(reduce_cmd, commands, "reduce_cmd")
+    if op.activate is None:
+        fault("H24", f"{op} is not an activation function this interpreter has")
+    tile(dst, "dst", core)
+    tile(data, "data", core)
+    writable(dst)
+    same_elements(dst, data, "data")
+    lanes = [value for value in (bias, scale) if isinstance(value, NkiTensor)]
+    for value in (data, *lanes):
+        if value.storage is dst.storage:
+            distinct(dst, value, "an input")
+    _bias(core, op, bias)
+    values = _affine(core, data, scale, bias)
+    if op.domain is not None:
+        _inside(op, values)
+    activated = op.activate(values)
+    put(dst, activated)
+    _reduce(core, data, activated, reduce_op, reduce_res, reduce_cmd)
+    writes = (dst,) if reduce_res is None else (dst, reduce_res)
+    core.issue("scalar", "activation", writes, (data, *lanes), op=op.name)
+
+
+def _affine(core: Core, data: NkiTensor, scale: Number, bias: Number | None) -> Array:
+    values = wide(data)
+    if isinstance(scale, NkiTensor) or scale != 1.0:
+        values = values * lane_operand(scale, data, "scale", core)
+    if bias is not None:
+        values = values + lane_operand(bias, data, "bias", core, any_float=True)
+    return values
+
+
+def _bias(core: Core, op: Operator, bias: Number | None) -> None:
+    generation = core.chip.generation
+    if bias is None:
+        return
+    if generation < 3 and not isinstance(bias, NkiTensor):
+        fault("H18", f"on gen2 bias must be a tile of shape (partitions, 1); got {bias!r}")
+    if isinstance(bias, NkiTensor) and bias.dtype == "tfloat32":
+        fault("H18", "bias may have any dtype but tfloat32")
+    if generation < 3 and op.name == "reciprocal":
+        fault("H29", "activation nl.reciprocal takes no bias on gen2")
+
+
+def _inside(op: Operator, values: Array) -> None:
+    """Refuse inputs outside the valid range; NaN passes (H24)."""
+    assert op.domain is not None
+    low, high = op.domain
+    size = np.abs(values) if op.signed else values
+    outside = (size < low) | (size > high)
+    if outside.any():
+        sign = "magnitude" if op.signed else "value"
+        found = float(values[outside].flat[0])
+        fault("H24", f"activation {op} is valid for {sign} {low:.6g} to {high:.6g}; got {found!r}")
+
+
+def _reduce(
+    core: Core,
+    data: NkiTensor,
+    activated: Array,
+    reduce_op: Operator | None,
+    reduce_res: NkiTensor | None,
+    command: commands,
+) -> None:
+    """Plain accumulation in registers, as the prose of ISA says (its pseudo-code adds twice)."""
+    start, count = partition_start(data), data.shape[0]
+    if command is commands.load_reduce:
+        fault("H25", "activation has no reduce_cmd.load_reduce")
+    if reduce_op is not None and reduce_op.name != "add":
+        fault("H28", f"activation reduces with nl.add only; got {reduce_op}")
+    if command in (commands.reset, commands.reset_reduce):
+        core.scalar_registers = Registers(start, np.zeros(count, np.float32))
+    registers = core.scalar_registers
+    if command in (commands.reduce, commands.reset_reduce):
+        if reduce_op is None:
+            fault("H28", f"{command} needs reduce_op=nl.add")
+        _known(registers, start, count)
+        assert registers is not None
+        registers.values = registers.values + np.add.reduce(flat(activated), axis=1)
+    if reduce_res is not None:
+        _known(registers, start, count)
+        assert registers is not None
+        tile(reduce_res, "reduce_res", core)
+        writable(reduce_res)
+        if reduce_res.shape[0] != count or reduce_res.size != count:
+            fault("H18", f"reduce_res must have shape ({count}, 1); got {reduce_res}")
+        put(reduce_res, registers.values.reshape(reduce_res.shape).copy())
+
+
+def _known(registers: Registers | None, start: int, count: int) -> None:
+    if registers is None or registers.start != start or registers.values.size != count:
+        fault("H25", "the accumulator registers of these partitions were not reset; begin with reset_reduce")
