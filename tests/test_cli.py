@@ -95,7 +95,8 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch):
 
 
 def test_importing_numtrn_stays_light():
-    code = "import numtrn, sys; print(sorted({'scipy', 'torch', 'matplotlib', 'nki', 'tabulate', 'opt_einsum'} & set(sys.modules)))"
+    heavy = {"scipy", "torch", "matplotlib", "nki", "tabulate", "opt_einsum"}
+    code = f"import numtrn, sys; print(sorted({heavy} & set(sys.modules)))"
     assert python("-W", "error", "-c", code).stdout == "[]\n"
 
 

@@ -1,4 +1,4 @@
-"""A kernel or a target that fails loses nothing: the result is NumPy's, inputs and outputs are as they were."""
+"""A kernel or a target that fails loses nothing: the result is NumPy's, arrays are as they were."""
 
 import warnings
 

@@ -1,6 +1,7 @@
 """Whether an einsum is one (batched) GEMM, and how its labels fold into it.
 
-Decided from subscripts and extents alone. Only two operands, no label twice in one operand; the rest is refused with its reason.
+Decided from subscripts and extents alone. Only two operands, no label twice in one operand; the rest is
+refused with its reason.
 """
 
 from __future__ import annotations

@@ -76,11 +76,9 @@ class Plan:
             f"{_ms(self.prediction.fixed)} calls (from published figures, not measured)",
         ]
         if self.folding is not None:
-            f = self.folding
-            lines.insert(
-                3,
-                f"  folds     batch {f.batch or '-'}, m {f.left or '-'}, k {f.contracted}, n {f.right or '-'}",
-            )
+            fold = self.folding
+            folds = (fold.batch or "-", fold.left or "-", fold.contracted, fold.right or "-")
+            lines.insert(3, "  folds     batch {}, m {}, k {}, n {}".format(*folds))
         if self.numpy_seconds is not None:
             lines.append(f"  NumPy     {_ms(self.numpy_seconds)} predicted from its speed on this machine")
         return "\n".join(lines)
