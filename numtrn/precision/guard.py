@@ -1,0 +1,181 @@
+r"""How many digits the data need for the promised bound: the criterion, and the guard that tests it.
+
+Derivation. Let a and b stand for a row of A and a column of B after scaling, |a_k|, |b_k| <= 127/128, P for
+the sum of |a_k||b_k|, u = 2^-53, and s for the number of digits.
+
+1. Fixed point: a_k = x_k + x'_k with |x'_k| <= 2^(-8s), likewise b_k = y_k + y'_k. As |x_k|, |b_k| < 1,
+   sum a b - sum x y = sum (x y' + x' b) is at most 2 K 2^(-8s).
+2. x_k y_k = sum of q_p q'_r 2^(-14 - 8 (p + r)) with |q q'| <= 2^14. Diagonals t = p + r >= s are dropped;
+   diagonal t has 2 s - 1 - t pairs, so that they are at most
+   K sum over t >= s of (2 s - 1 - t) 2^(-8t) <= K (s - 1) (256/255) 2^(-8s).
+3. The kept diagonals are summed exactly; S is their sum. With c(s) = 2 + (s - 1) 256/255 the error so far
+   is |S - sum a b| <= E = K c(s) 2^(-8s).
+4. C is S rounded once: |C - sum a b| <= E + u |S| <= E (1 + u) + u P.
+
+So |C - sum a b| <= (K + 1) u P whenever c(s) 2^(-8s) (1 + u) <= u P. K has cancelled: P is itself a sum. A
+complex component is a sum over 2 K products, for which 2 c(s) 2^(-8s) (1 + u) <= u P gives the same promise.
+Outputs with P = 0 are exact zeros, because digits of zeros are zeros.
+
+The guard replaces P by a lower bound G: magnitudes truncated to bf16, and to zero below 2^-60, multiplied
+with fp32 accumulation. Their products are exact in fp32; each of at most terms + 8 additions, in any order,
+rounding or truncating, errs by at most 2^-23 of its result, so that G = computed exp(-(terms + 8) 2^-22) is
+no larger than P (1 + u)^-1. Guaranteed accuracy by a guard from the data is the idea of arXiv 2511.13778,
+which estimates exponent spans instead.
+"""
+
+from __future__ import annotations
+
+from math import exp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numtrn.precision.engine import Engine
+from numtrn.precision.records import Declined
+from numtrn.precision.scaling import Side, scale_inner
+from numtrn.precision.schemes import Scheme
+
+__all__ = ["choose_slices", "lower_bound", "required"]
+
+HOST_WORK = 1 << 20
+"""Multiply-adds up to which the guard product is made by NumPy: no launch pays for itself there."""
+
+SMALLEST = 2.0**-60
+"""Scaled magnitudes below this count as zero; products of those above are normal numbers of fp32."""
+
+BFLOAT16_BITS = np.uint64(0x7FFF_E000_0000_0000)
+"""Exponent and seven fraction bits of a float64, no sign: truncation of |x| to bf16."""
+
+
+def required(slices: int, terms: int) -> float:
+    """What the least nonzero element of the scaled |A||B| must be for the promise to hold.
+
+    Parameters
+    ----------
+    slices
+        Digits, s.
+    terms
+        1 for real products, 2 for a component of complex ones.
+
+    Examples
+    --------
+    >>> [round(required(s, 1), 6) for s in (7, 8)]
+    [1.002941, 0.00441]
+    """
+    return float(terms * (2 + (slices - 1) * 256 / 255) * 2.0 ** (53 - 8 * slices))
+
+
+def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple[Side, Side, int, str]:
+    """The operands, with the inner dimension scaled where that saves digits, the digits, and a note.
+
+    Raises
+    ------
+    Declined
+        When more digits would be needed than the scheme has.
+    """
+    terms, k = len(lhs.parts), lhs.shape[2]
+    least, most = scheme.minimum_slices(k), scheme.maximum_slices
+    assert least is not None
+    assert most is not None
+    bound = lower_bound(lhs, rhs, engine)
+    slices = _fewest(bound, least, most, terms)
+    if slices == least:
+        return lhs, rhs, slices, ""
+    moved = scale_inner(lhs, rhs)
+    if moved is not None:
+        inner_bound = lower_bound(*moved, engine)
+        fewer = _fewest(inner_bound, least, most, terms)
+        if fewer is not None and (slices is None or fewer < slices):
+            return *moved, fewer, f"{fewer} slices, inner dimension scaled"
+        bound = max(bound, inner_bound)
+    if slices is None:
+        raise Declined(
+            f"the operands' range asks for more than {most} slices: the least element of |A||B| is "
+            f"{_size(bound)} of its row's and column's scale, {required(most, terms):.2g} is needed"
+        )
+    return lhs, rhs, slices, f"{slices} slices for the operands' range"
+
+
+def _fewest(bound: float, least: int, most: int, terms: int) -> int | None:
+    return next((s for s in range(least, most + 1) if bound >= required(s, terms)), None)
+
+
+def _size(bound: float) -> str:
+    return f"about {bound:.2g}" if bound > 0 else f"below {SMALLEST:.2g}"
+
+
+def lower_bound(lhs: Side, rhs: Side, engine: Engine) -> float:
+    """No more than the least nonzero element of the scaled |A||B|; inf when all are zero.
+
+    Of complex operands: of |Ar||Br| + |Ai||Bi| and of |Ar||Bi| + |Ai||Br|.
+    """
+    a = _stack(lhs)
+    b = _stack_crosswise(rhs)
+    terms = a.shape[2]
+    sums = _multiply(a, b, engine)
+    smallest = float(sums.min())
+    if smallest == 0.0:
+        # Either nothing but zeros meets, and the element is exact, or the bound is zero.
+        if _meets_unseen(lhs, rhs, sums, engine):
+            return 0.0
+        smallest = float(np.min(sums, where=sums > 0, initial=np.inf))
+    return smallest * exp(-(terms + 8) * 2.0**-22)
+
+
+def _stack(side: Side) -> NDArray[np.float32]:
+    """Truncated magnitudes (batch, rows, parts * k): real parts, then imaginary parts."""
+    batch, rows, k = side.shape
+    stacked = np.empty((batch, rows, len(side.parts) * k), np.float32)
+    for part in range(len(side.parts)):
+        _truncate(side, part, stacked[:, :, part * k : (part + 1) * k])
+    return stacked
+
+
+def _stack_crosswise(side: Side) -> NDArray[np.float32]:
+    """Truncated magnitudes (batch, parts * k, parts * rows): B, or [[Br, Bi], [Bi, Br]]."""
+    stacked = _stack(side).transpose(0, 2, 1)
+    if len(side.parts) == 1:
+        return stacked
+    k = side.shape[2]
+    swapped = np.concatenate((stacked[:, k:], stacked[:, :k]), axis=1)
+    return np.concatenate((stacked, swapped), axis=2)
+
+
+def _truncate(side: Side, part: int, out: NDArray[np.float32]) -> None:
+    """|scaled part| truncated to bf16, zero below `SMALLEST`."""
+    batch, rows, k = side.shape
+    step = max(1, (1 << 16) // k)
+    for i in range(batch):
+        for start in range(0, rows, step):
+            where = slice(start, start + step)
+            block = side.scaled(part, i, where, slice(None))
+            bits = block.view(np.uint64)
+            bits &= BFLOAT16_BITS
+            block *= block >= SMALLEST
+            out[i, where] = block
+
+
+def _meets_unseen(lhs: Side, rhs: Side, sums: NDArray[np.float32], engine: Engine) -> bool:
+    """Whether nonzero elements meet in some output where the guard product is zero."""
+    a, b = _pattern(lhs), _pattern(rhs)
+    # Outputs of rows or columns that are zero throughout need no product to be told.
+    live: NDArray[np.bool_] = (sums == 0) & a.any(axis=2, keepdims=True)
+    half = b.shape[2] // 2
+    crosswise = b if len(rhs.parts) == 1 else np.concatenate((b, np.roll(b, half, axis=2)), axis=1)
+    live &= np.any(crosswise, axis=2, keepdims=True).swapaxes(1, 2)
+    if not live.any():
+        return False
+    meets = _multiply(a.astype(np.float32), crosswise.transpose(0, 2, 1).astype(np.float32), engine)
+    return bool((meets[live] > 0).any())
+
+
+def _pattern(side: Side) -> NDArray[np.bool_]:
+    return np.concatenate([part != 0 for part in side.parts], axis=2)
+
+
+def _multiply(a: NDArray[np.float32], b: NDArray[np.float32], engine: Engine) -> NDArray[np.float32]:
+    batch, m, k = a.shape
+    if batch * m * k * b.shape[2] < HOST_WORK:
+        product: NDArray[np.float32] = np.matmul(a, b)
+        return product
+    return engine.product(a, b, "bfloat16")

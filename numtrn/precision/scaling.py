@@ -1,0 +1,197 @@
+"""Scaling by powers of two: exponents of rows and columns, what has to be declined, and the way back.
+
+All scalings are exact except where the result is below the smallest normal number. Nothing here rounds to
+a lower type or cuts into digits.
+
+Both operands are seen the same way, as a `Side`: (batch, rows, k), the right operand transposed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil, log2
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numtrn.precision.records import Declined
+from numtrn.request import Array
+
+__all__ = [
+    "TOP",
+    "Exponents",
+    "Side",
+    "declined_range",
+    "exponents",
+    "largest",
+    "rescale",
+    "scale_inner",
+    "sides",
+]
+
+Exponents = NDArray[np.int64]
+
+TOP = 127 / 128
+"""Scaled magnitudes are at most this, so that the leading digit of 8 bits is at most 127."""
+
+SAFE = 400
+"""Exponents up to this size can be applied one after the other without over- or underflow on the way."""
+
+INNER_RANGE = 500
+"""The inner dimension is scaled, exactly, only where nonzero magnitudes lie in 2^-500 .. 2^500."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One operand with its scaling: parts[.][i, r, k] 2^(inner[i, k] - exponents[i, r]) is at most `TOP`.
+
+    Attributes
+    ----------
+    parts
+        Real float64 views (batch, rows, k): one, or real and imaginary part.
+    exponents
+        (batch, rows), shared by the parts.
+    inner
+        (batch, k), or None for zeros.
+    """
+
+    parts: tuple[Array, ...]
+    exponents: Exponents
+    inner: Exponents | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(batch, rows, k)."""
+        batch, rows, k = self.parts[0].shape
+        return batch, rows, k
+
+    def scaled(self, part: int, batch: int, rows: slice, k: slice, shift: int = 0) -> NDArray[np.float64]:
+        """A fresh block (rows, k) times 2^shift, in the memory order of the operand.
+
+        Exact for results of 2^-1022 and more; ``shift`` is 0 to 64.
+        """
+        block = self.parts[part][batch, rows, k]
+        if self.inner is not None:
+            block = block * np.ldexp(1.0, self.inner[batch, k])
+        # 2^(shift - exponent) may exceed the range that its product with the block lies in.
+        power = shift - self.exponents[batch, rows, np.newaxis]
+        first = np.clip(power, -1000, 1000)
+        block = block * np.ldexp(1.0, first)
+        if (first != power).any():
+            block *= np.ldexp(1.0, power - first)
+        return block
+
+
+def sides(a: Array, b: Array) -> tuple[Side, Side]:
+    """Both operands with the exponents of A's rows and B's columns.
+
+    Raises
+    ------
+    Declined
+        Where operands are not finite, or the product may overflow.
+    """
+    k = a.shape[2]
+    lefts, rights = _parts(a), _parts(b.transpose(0, 2, 1))
+    rows, columns = largest(lefts), largest(rights)
+    e, f = exponents(rows), exponents(columns)
+    declined_range(rows, columns, len(lefts) * k, a.dtype)
+    return Side(parts=lefts, exponents=e), Side(parts=rights, exponents=f)
+
+
+def _parts(x: Array) -> tuple[Array, ...]:
+    return (x.real, x.imag) if x.dtype.kind == "c" else (x,)
+
+
+def largest(parts: tuple[Array, ...], axis: int = 2) -> Array:
+    """Largest magnitude along an axis, over all parts; NaN where there is one."""
+    sizes = [np.maximum(part.max(axis=axis), -part.min(axis=axis)) for part in parts]
+    size: Array = sizes[0] if len(sizes) == 1 else np.maximum(*sizes)
+    return size
+
+
+def exponents(size: Array) -> Exponents:
+    """The least e with size <= TOP 2^e; 0 for zeros.
+
+    Examples
+    --------
+    >>> exponents(np.array([0.0, 0.5, 0.999, 1.0, 3.0])).tolist()
+    [0, 0, 1, 1, 2]
+    """
+    mantissa, exponent = np.frexp(size)
+    exponent = exponent.astype(np.int64)
+    exponent += mantissa > TOP
+    return exponent
+
+
+def declined_range(rows: Array, columns: Array, terms: int, dtype: np.dtype[Any]) -> None:
+    """Decline NaN, Inf, and sums of ``terms`` products that may leave the range of ``dtype``.
+
+    Parameters
+    ----------
+    rows, columns
+        Largest magnitudes, (batch, m) and (batch, n).
+    """
+    bad_rows, bad_columns = int((~np.isfinite(rows)).sum()), int((~np.isfinite(columns)).sum())
+    if bad_rows or bad_columns:
+        raise Declined(
+            f"operands hold NaN or Inf, in {bad_rows} of {rows.size} rows of A and {bad_columns} of "
+            f"{columns.size} columns of B; NumPy propagates them"
+        )
+    e, f = (np.frexp(size.max(axis=1))[1].astype(np.int64) for size in (rows, columns))
+    nonzero = (rows.max(axis=1) > 0) & (columns.max(axis=1) > 0)
+    limit = int(np.finfo(dtype).maxexp)
+    sums = ceil(log2(terms))
+    worst = int(np.argmax(np.where(nonzero, e + f, np.iinfo(np.int64).min)))
+    if nonzero[worst] and e[worst] + f[worst] + sums >= limit:
+        raise Declined(
+            f"the product may overflow: magnitudes up to 2^{e[worst]} in A and 2^{f[worst]} in B, sums of "
+            f"{terms} products, against 2^{limit} for {dtype.name}; NumPy gives the Inf and the warning"
+        )
+
+
+def scale_inner(lhs: Side, rhs: Side) -> tuple[Side, Side] | None:
+    """Move powers of two between A's columns and B's rows, so that both are about equally large.
+
+    Neither the product nor |A||B| changes: A_k 2^g B_k 2^-g. None where that would not be exact, or
+    where nothing would move.
+    """
+    if not (_moderate(lhs) and _moderate(rhs)):
+        return None
+    left, right = largest(lhs.parts, axis=1), largest(rhs.parts, axis=1)
+    both = (left > 0) & (right > 0)
+    moved = (np.frexp(right)[1].astype(np.int64) - np.frexp(left)[1]) // 2
+    inner = np.where(both, moved, 0)
+    if not inner.any():
+        return None
+    return _with_inner(lhs, inner), _with_inner(rhs, -inner)
+
+
+def _moderate(side: Side) -> bool:
+    low, high = np.ldexp(1.0, -INNER_RANGE), np.ldexp(1.0, INNER_RANGE)
+    for part in side.parts:
+        for matrix in part:
+            size = np.abs(matrix)
+            if (size > high).any() or ((size < low) & (size > 0)).any():
+                return False
+    return True
+
+
+def _with_inner(side: Side, inner: Exponents) -> Side:
+    factors = np.ldexp(1.0, inner)
+    size = np.empty(side.shape[:2])
+    for i in range(side.shape[0]):
+        size[i] = largest(tuple(part[i : i + 1] * factors[i] for part in side.parts))[0]
+    return replace(side, exponents=exponents(size), inner=inner)
+
+
+def rescale(value: NDArray[np.float64], rows: Exponents, columns: Exponents) -> None:
+    """value[i, j] *= 2^(rows[i] + columns[j]), in place; 0 or 2^-100 <= |value| <= 2^200 expected.
+
+    One rounding where the result is subnormal, none elsewhere.
+    """
+    if max(np.abs(rows).max(), np.abs(columns).max()) <= SAFE:
+        value *= np.ldexp(1.0, rows)[:, np.newaxis]
+        value *= np.ldexp(1.0, columns)
+    else:
+        np.ldexp(value, (rows[:, np.newaxis] + columns).astype(np.int32), out=value)

@@ -1,0 +1,220 @@
+"""Which scheme a dtype and a precision take, what it costs, and what it promises. No array is touched.
+
+Every scheme promises |C - AB| <= bound(K) * unit * |A||B| componentwise, plus underflow; of complex products
+for real and imaginary part, with |Ar||Br| + |Ai||Bi| and |Ar||Bi| + |Ai||Br| for |A||B|.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log2
+
+__all__ = ["Scheme", "choose"]
+
+FLOAT32_UNIT = 2.0**-24
+FLOAT64_UNIT = 2.0**-53
+
+SHORT = 256
+"""Sums shorter than this take one more digit from the start: their |A||B| is rarely large enough for 7."""
+
+INNER_PRODUCT = "K u |A||B|, any order: C.-P. Jeannerod, S. Rump, SIAM J. Matrix Anal. Appl. 34, 338 (2013)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scheme:
+    """How operands of one dtype are multiplied.
+
+    Attributes
+    ----------
+    name
+        Short, such as ``"sliced bf16, 3M"``.
+    dtype
+        Of the operands and of the result.
+    operand_dtype
+        What the engine multiplies: ``"float32"``, ``"tfloat32"`` or ``"bfloat16"``.
+    kernel
+        ``"gemm"`` or ``"sliced_gemm"``.
+    maximum_slices
+        Most digit planes of an operand, or None where there are none.
+    unit
+        Roundoff that `bound` counts in: of the operands' type, 2^-53 for the sliced schemes.
+    conversion
+        Largest relative error of an operand as the engine sees it.
+    peak
+        Largest |digit| that an accumulator has to reckon with; 0 without digits.
+    description
+        One line.
+    source
+        Of the method and of the bound.
+    """
+
+    name: str
+    dtype: str
+    operand_dtype: str
+    kernel: str
+    maximum_slices: int | None
+    unit: float
+    conversion: float
+    peak: int
+    description: str
+    source: str
+
+    @property
+    def complex(self) -> bool:
+        """Whether operands are complex."""
+        return self.dtype.startswith("complex")
+
+    @property
+    def unit_text(self) -> str:
+        """`unit` as a power of two, such as ``"2^-53"``."""
+        return f"2^{round(log2(self.unit))}"
+
+    def minimum_slices(self, k: int) -> int | None:
+        """Fewest digit planes for sums of k products; the data may ask for more. None without digits."""
+        if self.maximum_slices is None:
+            return None
+        return 7 if k >= SHORT else 8
+
+    def products(self, k: int, slices: int | None = None) -> int:
+        """Engine products of the operands' shape, in units of a bf16 one.
+
+        Parameters
+        ----------
+        k
+            Contraction length.
+        slices
+            Digit planes; by default the fewest.
+
+        Examples
+        --------
+        >>> choose("float64", "full").products(1000), choose("complex64", "full").products(1000)
+        (28, 16)
+        """
+        if self.maximum_slices is None:
+            return (4 if self.operand_dtype == "float32" else 1) * (4 if self.complex else 1)
+        s = slices or self.minimum_slices(k) or 0
+        return s * (s + 1) // 2 * (3 if self.complex else 1)
+
+    def engine_shape(self, batch: int, m: int, k: int, n: int) -> tuple[int, int, int, int]:
+        """Extents of the real products that the engine makes for a product of these extents."""
+        if not self.complex:
+            return batch, m, k, n
+        if self.maximum_slices is None:
+            return batch, m, 2 * k, 2 * n
+        return 3 * batch, m, k, n
+
+    def bound(self, k: int) -> float:
+        """Promised componentwise error for sums of k products, in `unit` of |A||B|.
+
+        Digits: k + 1, proven in `numtrn.precision.guard`. Otherwise, with d for the `conversion`,
+        (1 + d)^2 (1 + (terms + 1) 2^-24) - 1: both conversions, a rounding for each product added, and
+        one for the result; a component of a complex product has 2 k terms.
+
+        Examples
+        --------
+        >>> choose("float64", "full").bound(100), choose("float32", "full").bound(100)
+        (101.0, 101.0)
+        """
+        if self.maximum_slices is not None:
+            return float(k + 1)
+        terms = 2 * k if self.complex else k
+        # Multiplied out, because (1 + d)^2 - 1 loses the digits of a small d.
+        converted = self.conversion * (2 + self.conversion)
+        return (converted + (1 + converted) * (terms + 1) * FLOAT32_UNIT) / self.unit
+
+
+def choose(dtype: str, precision: str) -> Scheme:
+    """The scheme of a dtype at a precision.
+
+    Parameters
+    ----------
+    dtype
+        ``"float32"``, ``"float64"``, ``"complex64"`` or ``"complex128"``.
+    precision
+        ``"full"`` for the accuracy of the dtype's own BLAS, or the operand type of the engine by name:
+        ``"float32"``, ``"tfloat32"`` or ``"bfloat16"``.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"schemes are for {', '.join(DTYPES)}; got {dtype!r}")
+    if precision != "full" and precision not in OPERANDS:
+        raise ValueError(f"precision takes 'full', {', '.join(map(repr, OPERANDS))}; got {precision!r}")
+    if precision == "full" and dtype in SLICED:
+        return SLICED[dtype]
+    return _plain(dtype, "float32" if precision == "full" else precision)
+
+
+DTYPES = ("float32", "float64", "complex64", "complex128")
+
+OPERANDS = {
+    "float32": ("fp32", FLOAT32_UNIT, FLOAT32_UNIT),
+    # TensorE's conversion to tf32 is not published; 2^-10 covers truncation, 2^-11 would be rounding.
+    "tfloat32": ("tf32", 2.0**-11, 2.0**-10),
+    "bfloat16": ("bf16", 2.0**-8, 2.0**-8),
+}
+"""Engine operands by name: short name, unit roundoff, and largest relative error of the conversion."""
+
+
+def _plain(dtype: str, operand_dtype: str) -> Scheme:
+    """One product in the operand type, of operands converted to it."""
+    short, unit, conversion = OPERANDS[operand_dtype]
+    single = dtype in ("float32", "complex64")
+    native = single and operand_dtype == "float32"
+    if native:
+        conversion = 0.0
+    elif operand_dtype != "float32":
+        # By way of float32, the operands of the engine.
+        conversion += 0.0 if single else 2 * FLOAT32_UNIT
+    name = "native fp32" if native else short
+    description = f"one {short} product with fp32 accumulation"
+    if not native:
+        description += f" of {dtype} operands rounded to {short}"
+    if dtype.startswith("complex"):
+        name += ", complex as real"
+        description += "; complex numbers as pairs of reals, (m, 2k) by (2k, 2n)"
+    return Scheme(
+        name=name,
+        dtype=dtype,
+        operand_dtype=operand_dtype,
+        kernel="gemm",
+        maximum_slices=None,
+        unit=unit,
+        conversion=conversion,
+        peak=0,
+        description=description,
+        source=INNER_PRODUCT,
+    )
+
+
+SLICED = {
+    "float64": Scheme(
+        name="sliced bf16",
+        dtype="float64",
+        operand_dtype="bfloat16",
+        kernel="sliced_gemm",
+        maximum_slices=11,
+        unit=FLOAT64_UNIT,
+        conversion=0.0,
+        peak=128,
+        description="exact bf16 products of 8-bit digits, 7 to 11 of them as the data ask, rounded once",
+        source="K. Ozaki et al., Numer. Algorithms 59, 95 (2012); arXiv 2306.11975; arXiv 2511.13778",
+    ),
+    "complex128": Scheme(
+        name="sliced bf16, 3M",
+        dtype="complex128",
+        operand_dtype="bfloat16",
+        kernel="sliced_gemm",
+        maximum_slices=11,
+        unit=FLOAT64_UNIT,
+        conversion=0.0,
+        peak=256,
+        description="exact bf16 products of 8-bit digits, three for a complex one, rounded once",
+        source="K. Ozaki et al., Numer. Algorithms 59, 95 (2012); arXiv 2511.13778; 3M: N. J. Higham, "
+        "SIAM J. Matrix Anal. Appl. 13, 681 (1992)",
+    ),
+}
+"""Schemes of full accuracy for the types that the engine does not have."""

@@ -1,0 +1,89 @@
+"""Products in one of the engine's own types: float32 at full precision, and every dtype at a lowered one.
+
+Operands are scaled by powers of two where their exponents do not fit comfortably into fp32, so that float64
+exponents neither overflow nor vanish. Elements smaller than 2^-126 of their row's (or column's) largest may
+become zero: that is the underflow term, K 2^-124 times the scales of row and column. No digits here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numtrn.precision.engine import Engine
+from numtrn.precision.records import Product
+from numtrn.precision.scaling import Exponents, declined_range, exponents, largest, rescale
+from numtrn.precision.schemes import Scheme
+from numtrn.request import Array
+
+__all__ = ["gemm_single"]
+
+COMFORT = 32
+"""float32 operands whose rows and columns have exponents up to this size go to the engine as they are."""
+
+
+def gemm_single(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
+    """C = A B in the scheme's operand type; a complex product as one real product of pairs.
+
+    Raises
+    ------
+    Declined
+        See `numtrn.precision.gemm`.
+    """
+    lhs, columns = _pairs(a), _parts(b)
+    sizes, column_sizes = largest((lhs,)), largest(columns, axis=1)
+    declined_range(sizes, column_sizes, lhs.shape[2], a.dtype)
+    e, f = exponents(sizes), exponents(column_sizes)
+    plain = a.dtype in (np.float32, np.complex64) and max(np.abs(e).max(), np.abs(f).max()) <= COMFORT
+    if not plain:
+        lhs = _scaled(lhs, e[:, :, np.newaxis])
+        columns = tuple(_scaled(part, f[:, np.newaxis, :]) for part in columns)
+    product = engine.product(lhs, _expand(columns), scheme.operand_dtype)
+    if len(columns) == 2:
+        f = np.repeat(f, 2, axis=1)
+    value = np.ascontiguousarray(product, np.float32) if plain else _back(product, e, f, a.real.dtype)
+    note = "" if plain else "rows and columns scaled by powers of two"
+    return Product(value=value.view(a.dtype), slices=None, bound=scheme.bound(a.shape[2]), note=note)
+
+
+def _pairs(a: Array) -> Array:
+    """A (batch, m, k) as reals: complex numbers as pairs in (batch, m, 2k), a view where strides allow."""
+    if a.dtype.kind != "c":
+        return a
+    if a.strides[2] != a.itemsize:
+        a = np.ascontiguousarray(a)
+    return a.view(a.real.dtype)
+
+
+def _parts(b: Array) -> tuple[Array, ...]:
+    return (b.real, b.imag) if b.dtype.kind == "c" else (b,)
+
+
+def _expand(parts: tuple[Array, ...]) -> Array:
+    """B itself, or (batch, 2k, 2n) with [[Br, Bi], [-Bi, Br]] for each element of a complex B."""
+    if len(parts) == 1:
+        return parts[0]
+    real, imaginary = parts
+    batch, k, n = real.shape
+    pairs = np.empty((batch, 2 * k, 2 * n), np.float32)
+    pairs[:, 0::2, 0::2] = real
+    pairs[:, 0::2, 1::2] = imaginary
+    np.negative(imaginary, out=pairs[:, 1::2, 0::2])
+    pairs[:, 1::2, 1::2] = real
+    return pairs
+
+
+def _scaled(x: Array, exponent: Exponents) -> NDArray[np.float32]:
+    """X 2^-exponent rounded to float32; magnitudes below 1."""
+    first = np.clip(-exponent, -1000, 1000)
+    scaled = np.multiply(x, np.ldexp(1.0, first), dtype=np.float64)
+    if (first != -exponent).any():
+        scaled *= np.ldexp(1.0, -exponent - first)
+    return scaled.astype(np.float32)
+
+
+def _back(product: Array, rows: Exponents, columns: Exponents, dtype: np.dtype[np.generic]) -> Array:
+    value = np.array(product, np.float64, order="C")
+    for matrix, e, f in zip(value, rows, columns, strict=True):
+        rescale(matrix, e, f)
+    return value.astype(dtype, copy=False)
