@@ -1,19 +1,142 @@
-"""Provisional: the spine, to be written. Computes with NumPy."""
+"""The spine: a request and its arrays come in; a result computed by kernels, or None for NumPy, goes out.
+
+Every call leaves a record in the session of its block, whatever becomes of it.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+import sys
+import threading
+import time
+import warnings
 
-from numtrn.request import Array, Contraction, Gemm, Operands, Request
+from numtrn.block import OpenBlock, current, suspended
+from numtrn.errors import KernelError, KernelFallbackWarning
+from numtrn.launch import Outcome, launch
+from numtrn.plan import Plan, Refusal, make_plan
+from numtrn.precision import Declined
+from numtrn.request import Array, Operands, Request, Routine
+from numtrn.session import Call
+from numtrn.verify import verify
+
+__all__ = ["offer"]
+
+_warned: set[tuple[str, str]] = set()
+_warned_lock = threading.Lock()
 
 
 def offer(request: Request, operands: Operands) -> Array | None:
-    """Result of the request computed by kernels, or None where NumPy should compute it."""
-    if isinstance(request, Gemm):
-        c = operands.alpha * np.matmul(*operands.inputs)
-        if request.reads_c:
-            c = c + operands.beta * operands.c
-        return c.astype(request.dtype)
-    if isinstance(request, Contraction):
-        return np.einsum(request.subscripts, *operands.inputs)
-    return None
+    """Have kernels compute a call, if the open block's plan says so.
+
+    Parameters
+    ----------
+    request
+        What is asked.
+    operands
+        Its arrays, which are only read.
+
+    Returns
+    -------
+    ndarray or None
+        The result (see `numtrn.launch.Outcome.value`); None when NumPy is to compute the call: no block
+        is open, the plan refused, the data declined, or the kernel failed (with a warning, once for
+        each cause).
+
+    Raises
+    ------
+    KernelError
+        When the kernel failed and the block is strict.
+    VerificationError
+        When the block verifies and the result is outside the promised bound.
+    """
+    block = current()
+    if block is None:
+        return None
+    with suspended():
+        plan = make_plan(request, block.options, block.target.name)
+        if isinstance(plan, Refusal):
+            _record(block, request, reason=plan.reason)
+            return None
+        return _run(block, plan, operands)
+
+
+def _run(block: OpenBlock, plan: Plan, operands: Operands) -> Array | None:
+    start = time.perf_counter()
+    try:
+        outcome = launch(plan, operands, block.target)
+    except Declined as declined:
+        _record(block, plan.request, reason=declined.reason)
+        return None
+    except Exception as cause:
+        _fail(block, plan, cause)
+        return None
+    seconds = time.perf_counter() - start
+    if block.options.verify:
+        verify(plan, operands, outcome)
+    _record(block, plan.request, reason=plan.reason, plan=plan, outcome=outcome, seconds=seconds)
+    return outcome.value
+
+
+def _fail(block: OpenBlock, plan: Plan, cause: Exception) -> None:
+    """Record a failed kernel; raise under strict, otherwise warn once for each cause."""
+    what = f"kernel {plan.kernel} failed on {block.target.name}: {type(cause).__name__}: {cause}"
+    _record(block, plan.request, reason=f"failed: {what}", failed=True)
+    if block.options.strict:
+        raise KernelError(
+            f"{plan.request.function}: {what}. Without strict=True NumPy computes it"
+        ) from cause
+    key = (plan.kernel, f"{type(cause).__name__}: {cause}")
+    with _warned_lock:
+        known = key in _warned
+        _warned.add(key)
+    if not known:
+        warnings.warn(
+            f"{plan.request.function}: {what}. NumPy computed the call; this cause is not reported again",
+            KernelFallbackWarning,
+            stacklevel=_users_level(),
+        )
+
+
+def _record(
+    block: OpenBlock,
+    request: Request,
+    *,
+    reason: str,
+    plan: Plan | None = None,
+    outcome: Outcome | None = None,
+    seconds: float | None = None,
+    failed: bool = False,
+) -> None:
+    call = Call(
+        function=request.function,
+        shapes=request.shapes,
+        dtype=request.dtype,
+        route="numpy",
+        reason=reason,
+        work=request.work,
+        contraction=not isinstance(request, Routine),
+        target=block.target.name,
+        chip=block.target.chip.name,
+        failed=failed,
+    )
+    if plan is not None and outcome is not None:
+        call = call.by_kernel(
+            kernel=plan.kernel,
+            scheme=plan.scheme.name,
+            seconds=seconds,
+            bytes=outcome.bytes,
+            launches=outcome.launches,
+            slices=outcome.slices,
+            bound=f"{outcome.bound:g} {plan.scheme.unit_text} |A||B|",
+        )
+    block.session.record(call)
+
+
+def _users_level() -> int:
+    """Stack level, as `warnings.warn` counts it from the caller, of the first frame outside numtrn."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "numtrn":
+        frame = frame.f_back
+        level += 1
+    return level

@@ -87,7 +87,7 @@ def test_launches_of_several_pieces_are_bitwise_one_result(monkeypatch):
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((300, 600)), rng.standard_normal((600, 200))
     whole, session = through_kernels(a, b)
-    monkeypatch.setattr(tiling, "SLICED_LIMIT", (128, 256, 128))
+    monkeypatch.setattr(tiling, "SLICED_LIMITS", ((128, 256, 128),))
     pieces, cut = through_kernels(a, b)
     assert cut.calls[0].launches > session.calls[0].launches
     assert np.array_equal(whole, pieces)

@@ -50,7 +50,7 @@ def fail_at_second_launch(monkeypatch):
     monkeypatch.setattr(interpreter.Interpreter, "launch", launch)
     from numtrn.plan import tiling
 
-    monkeypatch.setattr(tiling, "SLICED_LIMIT", (64, 64, 64))
+    monkeypatch.setattr(tiling, "SLICED_LIMITS", ((64, 64, 64),))
 
 
 FAILURES = [fail_to_load, fail_to_launch, fail_to_copy_back, fail_at_second_launch]

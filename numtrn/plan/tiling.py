@@ -23,8 +23,11 @@ BANK_COLUMNS = 512
 GEMM_LIMIT = (2048, 2048, 2048)
 """Most of M, K and N in one launch of the plain kernel; K by SBUF, see ``kernels/gemm.py``."""
 
-SLICED_LIMIT = (1024, 2048, 1024)
-"""Most of M, K and N in one launch of the sliced kernel; 2048 x 11 slices x 256^2 < 2^31 bounds K."""
+SLICED_LIMITS = ((1024, 2048, 1024), (1024, 1024, 1024), (512, 1024, 1024), (512, 1024, 512))
+"""Most of M, K and N in one launch of the sliced kernel: the first whose instructions are within bounds.
+
+2048 x 11 slices x 256^2 < 2^31 bounds K.
+"""
 
 EXACT = 2**24
 """fp32 holds every integer up to here."""
@@ -143,7 +146,17 @@ def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = Fa
 
 def tile_sliced(batch: int, m: int, k: int, n: int, slices: int, peak: int, chip: Chip) -> Tiling:
     """Tiling of the sliced kernel for digits of at most ``peak`` in size."""
-    limit_m, limit_k, limit_n = SLICED_LIMIT
+    for limit in SLICED_LIMITS:
+        tiling = _tile_sliced(limit, batch, m, k, n, slices, peak, chip)
+        if tiling.instructions <= MAX_INSTRUCTIONS:
+            break
+    return tiling
+
+
+def _tile_sliced(
+    limit: tuple[int, int, int], batch: int, m: int, k: int, n: int, slices: int, peak: int, chip: Chip
+) -> Tiling:
+    limit_m, limit_k, limit_n = limit
     size_m, pieces_m = split(m, limit_m)
     size_k, pieces_k = split(k, limit_k)
     size_n, pieces_n = split(n, limit_n, 64)
@@ -153,10 +166,9 @@ def tile_sliced(batch: int, m: int, k: int, n: int, slices: int, peak: int, chip
     group = EXACT // (TILE * peak * peak)
     tiles_k = ceil(size_k / TILE)
     chunks = [ceil(part / TILE) for part in _parts(size_k, depth * TILE)]
-    casts_tile = sum(ceil((t + 1) * tiles / group) for tiles in chunks for t in range(slices))
     tiles_m = blocks_m * ceil(block_m / TILE)
     matmuls = blocks_n * tiles_m * tiles_k * slices * (slices + 1) // 2
-    casts = blocks_n * tiles_m * casts_tile
+    casts = blocks_n * tiles_m * sum(ceil((t + 1) * tiles / group) for tiles in chunks for t in range(slices))
     adds = casts - blocks_n * tiles_m * slices
     loads = 2 * blocks_m * blocks_n * tiles_k
     instructions = loads + matmuls + casts + adds + blocks_n * tiles_m
