@@ -1,0 +1,89 @@
+"""Which tests of NumPy and SciPy are run inside a block, and which are not, each with its reason.
+
+Paths are relative to the folder that holds the package; ``{core}`` is ``_core``, or ``core`` before NumPy 2.
+"""
+
+from dataclasses import dataclass, field
+
+__all__ = ["HEAVY", "HEAVY_MIN_WORK", "SUITES", "Suite"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """One pytest run.
+
+    Attributes
+    ----------
+    name
+        In the table, and after ``--suite``.
+    package, path
+        Where the tests are.
+    keyword
+        What pytest's ``-k`` gets, where the file tests other things too.
+    deselect
+        Reason by test (Class::test, pytest's ``--deselect``).
+    """
+
+    name: str
+    package: str
+    path: str
+    keyword: str = ""
+    deselect: dict[str, str] = field(default_factory=dict)
+
+
+SUITES = (
+    Suite(name="numpy-einsum", package="numpy", path="numpy/{core}/tests/test_einsum.py"),
+    Suite(
+        name="numpy-matmul-dot",
+        package="numpy",
+        path="numpy/{core}/tests/test_multiarray.py",
+        keyword="matmul or dot or inner or arr_mult or matvec or vecmat",
+        deselect={
+            "TestDot::test_huge_vectordot": "an inner product of 16 GB, which no kernel computes",
+        },
+    ),
+    Suite(
+        name="numpy-products",
+        package="numpy",
+        path="numpy/{core}/tests/test_numeric.py",
+        keyword="dot or outer or inner",
+    ),
+    Suite(
+        name="numpy-ufunc",
+        package="numpy",
+        path="numpy/{core}/tests/test_ufunc.py",
+        keyword="matmul or vecdot or matvec or vecmat or gufunc or noncontiguous or ufunc_types",
+    ),
+    Suite(name="numpy-linalg", package="numpy", path="numpy/linalg/tests"),
+    Suite(name="numpy-matrix", package="numpy", path="numpy/matrixlib/tests"),
+    Suite(
+        name="numpy-cov",
+        package="numpy",
+        path="numpy/lib/tests/test_function_base.py",
+        keyword="TestCov or TestCorrCoef",
+    ),
+    Suite(name="scipy-blas", package="scipy", path="scipy/linalg/tests/test_blas.py"),
+    Suite(name="scipy-lapack", package="scipy", path="scipy/linalg/tests/test_lapack.py"),
+    Suite(name="scipy-basic", package="scipy", path="scipy/linalg/tests/test_basic.py"),
+    Suite(name="scipy-cholesky", package="scipy", path="scipy/linalg/tests/test_decomp_cholesky.py"),
+    Suite(name="scipy-decomp", package="scipy", path="scipy/linalg/tests/test_decomp.py"),
+)
+
+HEAVY = {
+    f"numpy/linalg/tests/test_linalg.py::{name}::test_generalized_{kind}_cases": (
+        "the same few matrices in thousands of strides: 5,000 to 70,000 products, which the interpreter "
+        "would need minutes for; the square cases send the same products to kernels"
+    )
+    for name, kind in (
+        ("TestPinv", "sq"),
+        ("TestPinv", "nonsq"),
+        ("TestSolve", "sq"),
+        ("TestInv", "sq"),
+        ("TestEig", "sq"),
+        ("TestSVD", "sq"),
+    )
+}
+"""Reason by test for a block with `HEAVY_MIN_WORK` in place of 1. ``--all`` runs these at 1 too."""
+
+HEAVY_MIN_WORK = 1000
+"""Multiply-adds: only the largest stacks of these tests reach kernels, some hundred for each test."""
