@@ -140,7 +140,8 @@ def _narrow_int(kind: np.dtype[Any]) -> Callable[[Array], Array]:
 
 
 def _narrow_bool(values: Array) -> Array:
-    return (values != 0).astype(np.uint8)
+    ones: Array = values != 0
+    return ones.astype(np.uint8)
 
 
 def _float8(name: str, matmul: int) -> DType:

@@ -6,6 +6,7 @@ Which things are refused is decided in ``rules.py`` and in the instructions, not
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from numtrn.errors import NumtrnError
 
 __all__ = ["KernelFault", "fault"]
 
-_HERE = str(Path(__file__).parent)
+_HERE = str(Path(__file__).parent) + os.sep
 
 
 class KernelFault(NumtrnError):  # noqa: N818

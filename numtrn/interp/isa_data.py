@@ -194,10 +194,10 @@ def memset(dst: NkiTensor, value: Any, engine: engines = engines.unknown, name: 
             fault("H20", f"memset of a {kind.name} tile needs a float constant; got {value!r}")
         dst.array[...] = kind.narrow(np.full(1, constant(value, "value"), np.float32))
     else:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            fault("H20", f"memset of a {kind.name} tile needs an int constant; got {value!r}")
+        if isinstance(value, bool) is not (kind.family == "bool") or not isinstance(value, (int, np.integer)):
+            fault("H20", f"memset of a {kind.name} tile needs an int (or bool) constant; got {value!r}")
         bounds = np.iinfo(kind.carrier)
-        if not bounds.min <= value <= bounds.max or (kind.family == "bool" and value > 1):
+        if not bounds.min <= value <= bounds.max:
             fault("H20", f"the constant must fit {kind.name}; got {value}")
         dst.array[...] = value
     dst.storage.wrote(dst)

@@ -16,6 +16,7 @@ from numtrn.interp.enums import reduce_cmd as commands
 from numtrn.interp.faults import fault
 from numtrn.interp.operators import Operator
 from numtrn.interp.rules import (
+    apart,
     distinct,
     lane_operand,
     operator,
@@ -61,6 +62,10 @@ def activation(
     values = _affine(core, data, scale, bias)
     if op.domain is not None:
         _inside(op, values)
+    if reduce_res is not None:
+        tile(reduce_res, "reduce_res", core)
+        writable(reduce_res)
+        apart(dst, reduce_res)
     activated = op.activate(values)
     put(dst, activated)
     _reduce(core, data, activated, reduce_op, reduce_res, reduce_cmd)
@@ -127,8 +132,6 @@ def _reduce(
     if reduce_res is not None:
         _known(registers, start, count)
         assert registers is not None
-        tile(reduce_res, "reduce_res", core)
-        writable(reduce_res)
         if reduce_res.shape[0] != count or reduce_res.size != count:
             fault("H18", f"reduce_res must have shape ({count}, 1); got {reduce_res}")
         put(reduce_res, registers.values.reshape(reduce_res.shape).copy())

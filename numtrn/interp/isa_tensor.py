@@ -77,6 +77,7 @@ def nc_matmul(
         accumulate=accumulate,
         is_transpose=is_transpose,
         double_row=double,
+        onezero=is_stationary_onezero or is_moving_onezero,
         tile_position=tile_position,
         tile_size=tile_size,
     )

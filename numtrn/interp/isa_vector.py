@@ -18,6 +18,7 @@ from numtrn.interp.enums import expect, reduce_cmd
 from numtrn.interp.faults import fault
 from numtrn.interp.operators import Operator
 from numtrn.interp.rules import (
+    apart,
     distinct,
     flag,
     int32,
@@ -224,6 +225,7 @@ def tensor_scalar_reduce(
     _inputs(core, dst, (data,), False)
     if reduce_res is not None:
         _per_partition(core, reduce_res, data)
+        apart(dst, reduce_res)
     one = _lane(core, op0, operand0, dst, data, "operand0", False)
     init = None if reduce_init is None else lane_operand(reduce_init, data, "reduce_init", core)
     out = result(dst, data.shape)
@@ -387,6 +389,10 @@ def _apply(op: Operator, values: Array, other: Any, reverse: bool, out: Array) -
 def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> Array:
     """32-bit integers as GpSimd computes them, without rounding."""
     assert op.compute is not None
+    if op.name == "add" and one.dtype == other.dtype == dst.kind.carrier == np.int32:
+        least, most = int(one.min()) + int(other.min()), int(one.max()) + int(other.max())
+        if least >= -(2**31) and most < 2**31:
+            return np.add(one, other)
     unsigned = one.dtype == np.uint32 and other.dtype == np.uint32 and op.name == "multiply"
     kind = np.uint64 if unsigned else np.int64
     out = np.empty(one.shape, kind)

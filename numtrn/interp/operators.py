@@ -34,8 +34,6 @@ class Operator:
         ``f(x, y, out)`` or, for unary ones, ``f(x, out)``.
     fold
         NumPy ufunc that reduces, or None.
-    identity
-        Result of reducing nothing.
     gpsimd
         Whether only GpSimd has it.
     generation
@@ -52,7 +50,6 @@ class Operator:
     family: str = ""
     compute: Ufunc | None = None
     fold: Any = None
-    identity: float = 0.0
     gpsimd: bool = False
     generation: int = 2
     activate: Callable[[Array], Array] | None = None
@@ -95,9 +92,9 @@ def _table() -> list[Operator]:
     return [
         Operator("add", "arithmetic", np.add, np.add),
         Operator("subtract", "arithmetic", np.subtract),
-        Operator("multiply", "arithmetic", np.multiply, np.multiply, 1.0),
-        Operator("maximum", "arithmetic", np.maximum, np.maximum, -np.inf),
-        Operator("minimum", "arithmetic", np.minimum, np.minimum, np.inf),
+        Operator("multiply", "arithmetic", np.multiply, np.multiply),
+        Operator("maximum", "arithmetic", np.maximum, np.maximum),
+        Operator("minimum", "arithmetic", np.minimum, np.minimum),
         Operator("equal", "arithmetic", np.equal),
         Operator("not_equal", "arithmetic", np.not_equal),
         Operator("greater", "arithmetic", np.greater),
@@ -111,7 +108,7 @@ def _table() -> list[Operator]:
         Operator("abs_max", "arithmetic", _abs_select(np.greater), generation=4),
         Operator("abs_min", "arithmetic", _abs_select(np.less), generation=4),
         Operator("invert", "bitvec", np.invert),
-        Operator("bitwise_and", "bitvec", np.bitwise_and, np.bitwise_and, -1),
+        Operator("bitwise_and", "bitvec", np.bitwise_and, np.bitwise_and),
         Operator("bitwise_or", "bitvec", np.bitwise_or, np.bitwise_or),
         Operator("bitwise_xor", "bitvec", np.bitwise_xor, np.bitwise_xor),
         Operator("left_shift", "bitvec", np.left_shift),
@@ -135,8 +132,8 @@ def _table() -> list[Operator]:
         Operator("tanh", activate=np.tanh),
         Operator("sigmoid", activate=_sigmoid),
         Operator("sign", activate=np.sign),
-        Operator("max", fold=np.maximum, identity=-np.inf),
-        Operator("min", fold=np.minimum, identity=np.inf),
+        Operator("max", fold=np.maximum),
+        Operator("min", fold=np.minimum),
     ]
 
 

@@ -20,6 +20,7 @@ from numtrn.interp.operators import Operator
 from numtrn.interp.tensor import NkiTensor, merge
 
 __all__ = [
+    "apart",
     "constant",
     "distinct",
     "dma_operand",
@@ -160,6 +161,12 @@ def distinct(dst: NkiTensor, data: NkiTensor, argument: str) -> None:
             "alias",
             f"dst may be an input, or apart from it, but not overlap it otherwise; {argument} is {data}",
         )
+
+
+def apart(dst: NkiTensor, second: NkiTensor) -> None:
+    """The two results of one instruction do not overlap."""
+    if dst.storage is second.storage and np.shares_memory(dst.array, second.array):
+        fault("alias", f"reduce_res must not overlap dst; got {second} and {dst}")
 
 
 def one_of(value: engine, allowed: tuple[engine, ...], function: str) -> None:

@@ -112,8 +112,7 @@ def _argument(core: Core, value: Any, position: int, where: str) -> Any:
     """A kernel argument as the kernel sees it (``nki/get-started/nki-language-guide.rst``)."""
     if isinstance(value, np.ndarray):
         return _tensor(core, value, position, where)
-    _compile_time(value, position, where)
-    return value
+    return _compile_time(value, position, where)
 
 
 def _tensor(core: Core, value: Array, position: int, where: str) -> NkiTensor:
@@ -130,26 +129,23 @@ def _tensor(core: Core, value: Array, position: int, where: str) -> NkiTensor:
     )
 
 
-def _compile_time(value: Any, position: int, where: str) -> None:
+def _compile_time(value: Any, position: int, where: str) -> Any:
+    """A compile-time value; floats are rounded to float32, which is what NKI has."""
     if value is None or isinstance(value, (bool, str)):
-        return
+        return value
     if isinstance(value, tuple):
-        for item in value:
-            _compile_time(item, position, where)
-        return
+        return tuple(_compile_time(item, position, where) for item in value)
     if isinstance(value, int):
         if not -(2**31) <= value < 2**31:
             fault("H33", f"integers in kernels have 32 bits; argument {position} is {value}", where)
-        return
+        return value
     if isinstance(value, float):
         if np.isfinite(value) and not np.isfinite(np.float32(value)):
             fault("H33", f"floats in kernels are float32; argument {position} is {value!r}", where)
-        return
-    fault(
-        "H41",
-        "kernel arguments are arrays, None, bool, int, float, str or tuples of these;"
-        f" argument {position} is a {type(value).__name__}",
-        where,
+        return float(np.float32(value))
+    allowed = "arrays, None, bool, int, float, str or tuples of these"
+    return fault(
+        "H41", f"kernel arguments are {allowed}; argument {position} is a {type(value).__name__}", where
     )
 
 
