@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 import ml_dtypes
@@ -17,13 +18,12 @@ from numpy.typing import NDArray
 
 from numtrn.errors import KernelError
 from numtrn.plan import Plan, Tiling
-from numtrn.plan.contraction import Folding
 from numtrn.plan.tiling import tile_gemm, tile_sliced
 from numtrn.precision import Digits, gemm
-from numtrn.request import Array, Operands
+from numtrn.request import Array, Contraction, Operands
 from numtrn.targets import Target
 
-__all__ = ["Outcome", "launch"]
+__all__ = ["Outcome", "as_asked", "as_gemm", "launch", "like"]
 
 KEEP_BYTES = 512 * 2**20
 """Packed operand pieces that several launches use are kept up to this size, and packed again beyond it."""
@@ -75,16 +75,10 @@ def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
         Whatever the target raises.
     """
     engine = KernelEngine(target)
-    if plan.folding is None:
-        a, b = operands.inputs
-        computed = gemm(plan.scheme, a, b, engine)
-        value = _scale(computed.value, operands, plan)
-    else:
-        a, b = fold_operands(plan.folding, operands, plan.gemm.dtype)
-        computed = gemm(plan.scheme, a, b, engine)
-        value = unfold(plan.folding, computed.value, plan)
+    a, b = as_gemm(plan, operands)
+    computed = gemm(plan.scheme, a, b, engine)
     return Outcome(
-        value=value,
+        value=as_asked(plan, computed.value, operands),
         launches=engine.launches,
         bytes=engine.bytes,
         slices=computed.slices,
@@ -92,44 +86,47 @@ def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
     )
 
 
-def fold_operands(folding: Folding, operands: Operands, dtype: str) -> tuple[Array, Array]:
-    """The operands of an einsum as A (batch, m, k) and B (batch, k, n); views where strides allow."""
-    first, second = (operand.astype(dtype, copy=False) for operand in operands.inputs)
-    groups = folding.batch, folding.left, folding.contracted, folding.right
-    batch, left, contracted, right = groups
-    a = _regroup(first, folding.first, (batch, left, contracted))
-    b = _regroup(second, folding.second, (batch, contracted, right))
+def as_gemm(plan: Plan, operands: Operands) -> tuple[Array, Array]:
+    """The operands as A (batch, m, k) and B (batch, k, n) of the plan's dtype; views where strides allow."""
+    folding = plan.folding
+    first, second = (operand.astype(plan.gemm.dtype, copy=False) for operand in operands.inputs)
+    if folding is None:
+        return first, second
+    a = _regroup(first, folding.first, (folding.batch, folding.left, folding.contracted))
+    b = _regroup(second, folding.second, (folding.batch, folding.contracted, folding.right))
     return a, b
 
 
-def unfold(folding: Folding, value: Array, plan: Plan) -> Array:
-    """C (batch, m, n) as the einsum's result, its axes as the output term names them."""
-    labels = folding.batch + folding.left + folding.right
-    extents = plan.request.extents  # type: ignore[union-attr]
-    spread = value.reshape([extents[label] for label in labels])
-    return spread.transpose([labels.index(label) for label in folding.output])
+def as_asked(plan: Plan, product: Array, operands: Operands) -> Array:
+    """A product (batch, m, n) as the request wants it: alpha AB + beta C, or an einsum's axes.
+
+    C is not read when beta is zero.
+    """
+    folding = plan.folding
+    if folding is not None:
+        assert isinstance(plan.request, Contraction)
+        labels = folding.batch + folding.left + folding.right
+        extents = plan.request.extents
+        spread = product.reshape([extents[label] for label in labels])
+        return spread.transpose([labels.index(label) for label in folding.output])
+    if operands.alpha != 1:
+        product = like(operands.alpha, product.dtype) * product
+    if plan.gemm.reads_c:
+        assert operands.c is not None
+        product = product + like(operands.beta, product.dtype) * operands.c
+    return product
+
+
+def like(factor: complex, dtype: np.dtype[Any]) -> Any:
+    """A factor as a scalar of the dtype, so that it promotes nothing."""
+    return dtype.type(factor if dtype.kind == "c" else complex(factor).real)
 
 
 def _regroup(operand: Array, term: str, groups: tuple[str, str, str]) -> Array:
     axes = [term.index(label) for group in groups for label in group]
     shape = dict(zip(term, operand.shape, strict=True))
-    folded = [int(np.prod([shape[label] for label in group], dtype=np.int64)) for group in groups]
+    folded = [prod(shape[label] for label in group) for group in groups]
     return operand.transpose(axes).reshape(folded)
-
-
-def _scale(value: Array, operands: Operands, plan: Plan) -> Array:
-    """Alpha AB + beta C; C is not read when beta is zero."""
-    scalar = np.dtype(plan.gemm.dtype).type
-    if operands.alpha != 1:
-        value = _real_if(operands.alpha, scalar) * value
-    if plan.gemm.reads_c:
-        assert operands.c is not None
-        value = value + _real_if(operands.beta, scalar) * operands.c
-    return value
-
-
-def _real_if(factor: complex, scalar: Callable[[Any], Any]) -> Any:
-    return scalar(factor if np.issubdtype(np.dtype(scalar), np.complexfloating) else complex(factor).real)  # type: ignore[arg-type]
 
 
 class KernelEngine:
@@ -250,4 +247,5 @@ def _planes(digits: Digits, i: slice, rows: slice, ks: slice, launch: tuple[int,
             # Small integers: the lower half of their fp32 pattern is zero, the upper half is bf16.
             upper = planes.view(np.uint32) >> np.uint32(16)
             packed[position, : upper.shape[0], number, :, : upper.shape[2]] = upper
-    return packed.view(ml_dtypes.bfloat16).reshape(batch * k, -1)
+    stacked: Array = packed.view(ml_dtypes.bfloat16).reshape(batch * k, -1)
+    return stacked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numtrn.errors import VerificationError
-from numtrn.launch import Outcome, fold_operands, unfold
+from numtrn.launch import Outcome, as_asked, as_gemm
 from numtrn.plan import Plan
 from numtrn.request import Array, Operands
 
@@ -24,30 +24,22 @@ def verify(plan: Plan, operands: Operands, outcome: Outcome) -> None:
     VerificationError
         With the largest violation, where it is, and the bound.
     """
-    if plan.folding is None:
-        a, b = operands.inputs
-    else:
-        a, b = fold_operands(plan.folding, operands, plan.gemm.dtype)
+    a, b = as_gemm(plan, operands)
     with np.errstate(all="ignore"):
-        reference, size = np.matmul(a, b), np.matmul(_size(a), _size(b))
+        reference = as_asked(plan, np.matmul(a, b), operands)
+        size = np.matmul(_size(a), _size(b))
+    if plan.folding is not None:
+        size = as_asked(plan, size, operands)
     dtype = np.dtype(plan.gemm.dtype)
     unit = float(np.finfo(dtype).eps) / 2
-    # u of the scheme is the operand type's; a complex product has four real ones, each within its bound.
-    terms = 2.0 if dtype.kind == "c" else 1.0
-    allowed = terms * (outcome.bound * plan.scheme.unit + (plan.gemm.k + 1) * unit) * size
-    if plan.folding is None:
-        alpha, beta = abs(operands.alpha), abs(operands.beta)
-        reference, allowed = (
-            _real_like(operands.alpha, dtype) * reference,
-            alpha * allowed + 3 * unit * alpha * size,
-        )
-        if plan.gemm.reads_c:
-            assert operands.c is not None
-            reference = reference + _real_like(operands.beta, dtype) * operands.c
-            allowed = allowed + 3 * unit * beta * np.abs(operands.c)
-    else:
-        reference, allowed = unfold(plan.folding, reference, plan), unfold(plan.folding, allowed, plan)
-    underflow = 2 * plan.gemm.k * float(np.finfo(dtype).tiny) * unit
+    # A complex component is a sum over 2 K products; `_size` of both factors covers either component.
+    terms = 2 if dtype.kind == "c" else 1
+    per_size = outcome.bound * plan.scheme.unit + (terms * plan.gemm.k + 1) * unit + 3 * unit
+    allowed = terms * abs(operands.alpha) * per_size * size
+    if plan.gemm.reads_c:
+        assert operands.c is not None
+        allowed = allowed + 3 * unit * abs(operands.beta) * np.abs(operands.c)
+    underflow = 2 * (abs(operands.alpha) + 1) * plan.gemm.k * float(np.finfo(dtype).tiny) * unit
     _compare(plan, outcome.value, reference, allowed + underflow)
 
 
@@ -71,10 +63,5 @@ def _compare(plan: Plan, value: Array, reference: Array, allowed: Array) -> None
 
 def _size(x: Array) -> Array:
     """|x|, for complex numbers |re| + |im|, in float64."""
-    if x.dtype.kind == "c":
-        return np.abs(x.real).astype(np.float64) + np.abs(x.imag)
-    return np.abs(x).astype(np.float64)
-
-
-def _real_like(factor: complex, dtype: np.dtype[np.generic]) -> complex:
-    return factor if dtype.kind == "c" else complex(factor).real
+    size: Array = np.abs(x.real).astype(np.float64)
+    return size + np.abs(x.imag) if x.dtype.kind == "c" else size

@@ -95,7 +95,7 @@ class Array(NDArrayOperatorsMixin):
         return float(self._data)
 
     def __repr__(self) -> str:
-        return f"numtrn.{np.array_repr(self._data, prefix='numtrn.')}"
+        return f"numtrn.{self._data!r}"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> HostArray:
         if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:

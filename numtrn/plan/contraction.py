@@ -57,8 +57,8 @@ def fold(request: Contraction) -> Folding | str:
         return "no label is contracted: an elementwise product, bound by memory"
     extents = request.extents
     for term, shape in zip(terms, request.shapes, strict=True):
-        for label, extent in zip(term, shape, strict=True):
-            if extent != extents[label]:  # 'ij,jk->ik' with j of 1 and 5
+        for label, size in zip(term, shape, strict=True):
+            if size != extents[label]:  # 'ij,jk->ik' with j of 1 and 5
                 return f"label {label!r} broadcasts from 1 to {extents[label]}, which has no kernel yet"
     batch = "".join(label for label in output if label in shared)
     left = "".join(label for label in first if label not in shared)
