@@ -9,10 +9,11 @@ PySCF's own DF-MP2 calls its BLAS from C, where no block reaches it; here it is 
 import argparse
 import sys
 
-import numtrn
-from numtrn.demo import df_mp2
 from pyscf import df, gto, lib, scf
 from pyscf.mp.dfmp2 import DFMP2
+
+import numtrn
+from numtrn.demo import df_mp2
 
 ETHYLENE = """
     C  0.0000  0.6695 0.0;  C  0.0000 -0.6695 0.0

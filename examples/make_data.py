@@ -15,11 +15,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import numtrn.data
 import pyscf
-from numtrn.demo import df_mp2
 from pyscf import df, gto, lib, scf
 from pyscf.mp.dfmp2 import DFMP2
+
+import numtrn.data
+from numtrn.demo import df_mp2
 
 BASIS, AUXBASIS = "cc-pvdz", "cc-pvdz-ri"
 SMALLEST = 2.0**-52
