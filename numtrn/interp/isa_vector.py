@@ -79,7 +79,7 @@ def tensor_tensor(
         put_bits(dst, _exact(op, dst, bits(data1), bits(data2).reshape(data1.shape)))
     else:
         out = result(dst, data1.shape)
-        _binary(op)(wide(data1), wide(data2).reshape(data1.shape), out)
+        _apply(op, wide(data1), wide(data2).reshape(data1.shape), False, out)
         put(dst, out)
     core.issue("gpsimd" if gpsimd else "vector", "tensor_tensor", (dst,), (data1, data2), op=op.name)
 
@@ -247,7 +247,7 @@ def reciprocal(dst: NkiTensor, data: NkiTensor, name: str | None = None) -> None
     core = running()
     _inputs(core, dst, (data,), False)
     out = result(dst, data.shape)
-    np.reciprocal(wide(data), out)
+    np.reciprocal(wide(data), out=out)
     put(dst, out)
     core.issue("vector", "reciprocal", (dst,), (data,))
 
@@ -372,18 +372,14 @@ def _scalar_engine(engine: engines, op0: Operator, op1: Operator | None, gpsimd:
         fault("H14", f"{op0} runs on GpSimd only; got engine.vector")
 
 
-def _binary(op: Operator) -> Any:
-    return op.compute
-
-
 def _apply(op: Operator, values: Array, other: Any, reverse: bool, out: Array) -> None:
     assert op.compute is not None
     if op.family == "unary":
-        op.compute(values, out)
+        op.compute(values, out=out)
     elif reverse:
-        op.compute(other, values, out)
+        op.compute(other, values, out=out)
     else:
-        op.compute(values, other, out)
+        op.compute(values, other, out=out)
 
 
 def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> Array:
@@ -396,9 +392,7 @@ def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> Array:
     unsigned = one.dtype == np.uint32 and other.dtype == np.uint32 and op.name == "multiply"
     kind = np.uint64 if unsigned else np.int64
     out = np.empty(one.shape, kind)
-    op.compute(one.astype(kind), other.astype(kind), out, casting="unsafe") if isinstance(
-        op.compute, np.ufunc
-    ) else op.compute(one, other, out)
+    op.compute(one.astype(kind), other.astype(kind), out=out)
     bounds = np.iinfo(dst.kind.carrier)
     if out.min() < bounds.min or out.max() > bounds.max:
         fault(

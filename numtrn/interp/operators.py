@@ -31,7 +31,7 @@ class Operator:
     family
         ``"arithmetic"``, ``"bitvec"``, ``"unary"`` or ``""`` if no ALU has it.
     compute
-        ``f(x, y, out)`` or, for unary ones, ``f(x, out)``.
+        ``f(x, y, out=)`` or, for unary ones, ``f(x, out=)``.
     fold
         NumPy ufunc that reduces, or None.
     gpsimd
@@ -65,7 +65,7 @@ class Operator:
 
 
 def _logical(ufunc: Ufunc) -> Ufunc:
-    return lambda x, y, out: ufunc(x != 0, y != 0, out)
+    return lambda x, y, out: ufunc(x != 0, y != 0, out=out)
 
 
 def _abs_select(compare: Ufunc) -> Ufunc:
@@ -76,11 +76,11 @@ def _abs_select(compare: Ufunc) -> Ufunc:
 
 
 def _relu(x: Array, out: Array | None = None) -> Any:
-    return np.maximum(x, np.float32(0), out)
+    return np.maximum(x, np.float32(0), out=out)
 
 
 def _rsqrt(x: Array, out: Array | None = None) -> Any:
-    return np.reciprocal(np.sqrt(x), out)
+    return np.reciprocal(np.sqrt(x), out=out)
 
 
 def _sigmoid(x: Array) -> Array:
