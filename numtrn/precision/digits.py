@@ -1,12 +1,12 @@
 """Digit planes of a scaled operand: 8-bit signed digits, the integers that bf16 holds exactly.
 
-A scaled element x, |x| <= 127/128, becomes the integer rint(x 2^(8 s - 1)), ties to even, and its s balanced
-base-256 digits are all in -128 .. 127: x = sum over p of q_p 2^(-7 - 8 p), up to 2^(-8 s). How many digits
-are needed is not decided here (see `guard`).
+A scaled element x, |x| <= 127/128, is cut from the top: q_0 = rint(2^7 x), the remainder times 256 gives
+q_1, and so on. Remainders are exact in float64, so that x = sum over p of q_p 2^(-7 - 8 p) up to 2^(-8 s),
+and |q_p| <= 128. The digits of -x are those of x negated: products with the operand's own transpose or
+conjugate are symmetric to the last bit. How many digits are needed is not decided here (see `guard`).
 
-The leading seven digits are a 55-bit integer; more come from the remainder, which float64 holds exactly.
-Signed digits for products on integer and low-precision engines: H. Ootomo, K. Ozaki, R. Yokota,
-arXiv 2306.11975; the base of 2^8 is the largest whose products leave room for eight matmuls in fp32.
+Signed digits for products on integer engines: H. Ootomo, K. Ozaki, R. Yokota, arXiv 2306.11975. Base 2^8 is
+the largest that bf16 holds with room for eight matmuls in an fp32 accumulator.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ from numpy.typing import NDArray
 from numtrn.precision.scaling import Side
 from numtrn.request import Array
 
-__all__ = ["LEADING", "PEAK", "PEAK_SUM", "Planes", "StackedPlanes", "SummedPlanes"]
-
-LEADING = 7
-"""Digits of the leading integer: 55 bits and a sign."""
+__all__ = ["PEAK", "PEAK_SUM", "Planes", "StackedPlanes", "SummedPlanes"]
 
 PEAK = 128
 PEAK_SUM = 256
@@ -30,9 +27,6 @@ PEAK_SUM = 256
 
 CHUNK = 1 << 15
 """Elements worked on at a time, so that intermediate arrays stay in cache."""
-
-WORD = np.dtype("<i8")
-"""Least significant byte first, whatever the machine: byte d holds the digit of weight 256^d."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,43 +94,22 @@ def _block(side: Side, part: int, slices: int, batch: int, rows: slice, k: slice
     k_is_fast = abs(strides[2]) <= abs(strides[1])
     for start in range(0, len(k_range), step):
         ks = slice(k_range.start + start, min(k_range.start + start + step, k_range.stop))
-        scaled = side.scaled(part, batch, slice(row_range.start, row_range.stop), ks, 8 * LEADING - 1)
+        scaled = side.scaled(part, batch, slice(row_range.start, row_range.stop), ks, 7)
         target = planes[start : start + step].transpose(1, 2, 0)  # (slices, rows, k)
         if k_is_fast:
-            _split(scaled, target)
+            _cut(scaled, target)
         else:  # work along memory, as the operand lies
-            _split(scaled.T, target.transpose(0, 2, 1))
+            _cut(scaled.T, target.transpose(0, 2, 1))
     return planes
 
 
-def _split(scaled: NDArray[np.float64], planes: Array) -> None:
-    """Write the digits of ``scaled`` = x 2^55 into ``planes`` (slices, *scaled.shape), leading ones first."""
-    more = planes.shape[0] - LEADING
-    leading = np.rint(scaled)
-    integer = leading.astype(WORD, order="C")
-    if more > 0:
-        np.subtract(scaled, leading, out=leading)  # exact, at most 1/2
-        leading *= 256.0**more
-        np.rint(leading, out=leading)
-        rest = leading.astype(WORD, order="C")
-        # Half a unit added to every digit makes them unsigned; what leaves the top goes to the leading ones.
-        offset = _halves(more)
-        rest += offset
-        integer += rest >> (8 * more)
-        rest ^= offset
-        _spread(rest, planes[LEADING:])
-    offset = _halves(min(LEADING, planes.shape[0]) - 1)
-    integer += offset
-    integer ^= offset
-    _spread(integer, planes[:LEADING])
-
-
-def _halves(digits: int) -> int:
-    """0x80 in each of the lowest bytes: adding it and flipping the same bits balances the digits."""
-    return int.from_bytes(b"\x80" * digits, "little")
-
-
-def _spread(integer: Array, planes: Array) -> None:
-    digits = integer.view(np.int8).reshape(*integer.shape, WORD.itemsize)
-    for plane in range(planes.shape[0]):
-        planes[plane] = digits[..., planes.shape[0] - 1 - plane]
+def _cut(rest: NDArray[np.float64], planes: Array) -> None:
+    """Write the digits of ``rest`` = 2^7 x into ``planes`` (slices, *rest.shape); uses ``rest`` up."""
+    digit = np.empty_like(rest)
+    for plane in planes[:-1]:
+        np.rint(rest, out=digit)
+        plane[...] = digit
+        rest -= digit
+        rest *= 256.0
+    np.rint(rest, out=rest)
+    planes[-1] = rest

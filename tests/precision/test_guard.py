@@ -1,0 +1,90 @@
+"""The guard never claims more than |A||B|, and the criterion is the derivation's."""
+
+from fractions import Fraction
+
+import numpy as np
+import oracle
+import pytest
+from engines import ExactEngine, StrictEngine
+from families import FAMILIES, family
+
+from numtrn.precision import guard
+from numtrn.precision.guard import lower_bound, required
+from numtrn.precision.scaling import sides
+
+
+@pytest.fixture(params=["host", "engine"])
+def host_work(request, monkeypatch):
+    if request.param == "engine":
+        monkeypatch.setattr(guard, "HOST_WORK", 0)
+
+
+def smallest(a, b, lhs, rhs):
+    """The least nonzero element of the scaled |A||B|, exact enough: one part in 10^12."""
+    sizes = oracle.size(np.abs(a), np.abs(b))
+    sizes = np.ldexp(sizes, -(lhs.exponents[0][:, None] + rhs.exponents[0]))
+    return sizes[sizes > 0].min()
+
+
+@pytest.mark.usefixtures("host_work")
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("k", [7, 300, 4096])
+def test_lower_bound(name, k):
+    a, b = family(name, 12, k, 10)
+    lhs, rhs = sides(a[None], b[None])
+    bound, true = lower_bound(lhs, rhs, StrictEngine()), smallest(a, b, lhs, rhs)
+    assert bound <= true * (1 - 1e-12)
+    if true > 2.0**-50:
+        assert bound >= 0.96 * true, "and loses little"
+
+
+@pytest.mark.usefixtures("host_work")
+@pytest.mark.parametrize("seed", range(5))
+def test_lower_bound_of_complex_components(seed):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((5, 40)) + 1e-6j * rng.standard_normal((5, 40))
+    b = rng.standard_normal((40, 6)) + 1e-3j * rng.standard_normal((40, 6)) * (rng.random(6) < 0.5)
+    lhs, rhs = sides(a[None], b[None])
+    true = min(
+        smallest(np.hstack((a.real, a.imag)), np.vstack(parts), lhs, rhs)
+        for parts in [(b.real, b.imag), (b.imag, b.real)]
+    )
+    bound = lower_bound(lhs, rhs, ExactEngine())
+    assert 0.96 * true <= bound <= true
+
+
+@pytest.mark.usefixtures("host_work")
+@pytest.mark.parametrize(
+    ("tiny", "expected"),
+    [
+        (0.0, "positive"),  # huge elements meet zeros only: exact
+        (2.0**-70, "zero"),  # they meet something that the guard cannot see
+        (2.0**-20, "positive"),
+    ],
+)
+def test_zeros_and_what_only_looks_like_them(tiny, expected):
+    a, b = np.zeros((1, 2, 3)), np.zeros((1, 3, 2))
+    a[0] = [[1, tiny, 0], [0, 1, 1]]
+    b[0] = [[0, 1], [1, 0], [1, 1]]
+    b[0, 2, 0] = 1
+    assert (lower_bound(*sides(a, b), ExactEngine()) > 0) == (expected == "positive")
+
+
+def test_nothing_meets():
+    a, b = np.zeros((1, 2, 4)), np.zeros((1, 4, 2))
+    a[0, :, :2], b[0, 2:] = 1, 1
+    assert lower_bound(*sides(a, b), ExactEngine()) == np.inf
+    assert lower_bound(*sides(a + 0j, b + 0j), ExactEngine()) == np.inf
+    assert lower_bound(*sides(a + 1j * a, b + 1e-30j), ExactEngine()) == 0
+
+
+@pytest.mark.parametrize("slices", range(7, 12))
+def test_criterion_covers_the_derivation(slices):
+    # Truncation of both operands, and all dropped diagonals with the largest digits, in exact arithmetic.
+    truncation = 2 * Fraction(1, 2 ** (8 * slices))
+    dropped = sum(Fraction(2 * slices - 1 - t, 2 ** (8 * t)) for t in range(slices, 2 * slices - 1))
+    u = Fraction(1, 2**53)
+    need = (truncation + dropped) / u
+    slack = Fraction(np.exp(-8 * 2.0**-22))  # the guard's own factor, at least
+    assert need * (1 + u) * slack <= Fraction(required(slices, 1)) <= need * Fraction(101, 100)
+    assert required(slices, 2) == 2 * required(slices, 1)

@@ -1,0 +1,70 @@
+"""Which scheme is chosen, what it costs and what it promises."""
+
+import pytest
+
+from numtrn.options import PRECISIONS
+from numtrn.precision import choose
+
+CASES = [
+    # dtype, precision, name, operand, kernel, products at k = 1000, unit, bound at k = 1000
+    ("float32", "full", "native fp32", "float32", "gemm", 4, "2^-24", 1001),
+    ("float32", "float32", "native fp32", "float32", "gemm", 4, "2^-24", 1001),
+    ("float32", "tfloat32", "tf32", "tfloat32", "gemm", 1, "2^-11", 4.1),
+    ("float32", "bfloat16", "bf16", "bfloat16", "gemm", 1, "2^-8", 2.02),
+    ("float64", "full", "sliced bf16", "bfloat16", "sliced_gemm", 28, "2^-53", 1001),
+    ("float64", "float32", "fp32", "float32", "gemm", 4, "2^-24", 1003),
+    ("float64", "tfloat32", "tf32", "tfloat32", "gemm", 1, "2^-11", 4.1),
+    ("float64", "bfloat16", "bf16", "bfloat16", "gemm", 1, "2^-8", 2.02),
+    ("complex64", "full", "native fp32, complex as real", "float32", "gemm", 16, "2^-24", 2001),
+    ("complex64", "bfloat16", "bf16, complex as real", "bfloat16", "gemm", 4, "2^-8", 2.04),
+    ("complex128", "full", "sliced bf16, 3M", "bfloat16", "sliced_gemm", 84, "2^-53", 1001),
+    ("complex128", "tfloat32", "tf32, complex as real", "tfloat32", "gemm", 4, "2^-11", 4.3),
+]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "name", "operand", "kernel", "products", "unit", "bound"), CASES
+)
+def test_table(dtype, precision, name, operand, kernel, products, unit, bound):
+    scheme = choose(dtype, precision)
+    assert (scheme.name, scheme.operand_dtype, scheme.kernel, scheme.dtype) == (name, operand, kernel, dtype)
+    assert scheme.products(1000) == products
+    assert scheme.unit_text == unit
+    assert float(unit.replace("2^", "0x1p")[:2] and scheme.unit) == 2.0 ** int(unit[2:])
+    assert scheme.bound(1000) == pytest.approx(bound, rel=0.02)
+    assert scheme.source
+    assert len(scheme.description.splitlines()) == 1
+
+
+def test_slices():
+    full = choose("float64", "full")
+    assert [full.minimum_slices(k) for k in (1, 255, 256, 9999)] == [8, 8, 7, 7]
+    assert [full.products(1000, s) for s in range(7, 12)] == [28, 36, 45, 55, 66]
+    assert full.maximum_slices == 11
+    assert choose("float32", "full").minimum_slices(9) is None
+    assert choose("float32", "full").maximum_slices is None
+
+
+def test_engine_shapes():
+    shape = 2, 3, 4, 5
+    assert choose("float64", "full").engine_shape(*shape) == shape
+    assert choose("complex64", "full").engine_shape(*shape) == (2, 3, 8, 10)
+    assert choose("complex128", "bfloat16").engine_shape(*shape) == (2, 3, 8, 10)
+    assert choose("complex128", "full").engine_shape(*shape) == (6, 3, 4, 5)
+
+
+def test_every_precision_has_a_scheme():
+    for precision in PRECISIONS:
+        for dtype in ("float32", "float64", "complex64", "complex128"):
+            assert choose(dtype, precision).dtype == dtype
+
+
+def test_unknown():
+    with pytest.raises(
+        ValueError, match="schemes are for float32, float64, complex64, complex128; got 'int8'"
+    ):
+        choose("int8", "full")
+    with pytest.raises(
+        ValueError, match="precision takes 'full', 'float32', 'tfloat32', 'bfloat16'; got 'fp8'"
+    ):
+        choose("float64", "fp8")
