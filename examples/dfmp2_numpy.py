@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import scipy.linalg
 
 path = Path(__file__).parents[1] / "numtrn" / "data" / "benzene_cc-pvdz.npz"
 molecule = np.load(sys.argv[1] if len(sys.argv) > 1 else path)
@@ -23,14 +24,13 @@ m, n = np.tril_indices(len(C))
 Pmn = np.empty((len(molecule["metric"]), len(C), len(C)))
 Pmn[:, m, n] = Pmn[:, n, m] = molecule["packed"]
 
-# J**(-1/2) of the metric
-w, U = np.linalg.eigh(molecule["metric"])
-Jmhalf = (U / np.sqrt(w)) @ U.T
-
 Pin = np.einsum("mi,Pmn->Pin", C[:, o], Pmn)
 Pia = np.einsum("Pin,na->Pia", Pin, C[:, v])
-Qia = np.einsum("QP,Pia->Qia", Jmhalf, Pia)
-iajb = np.einsum("Qia,Qjb->iajb", Qia, Qia)
+
+# B = L**(-1) (P|ia) with the Cholesky factor of the metric, so that (ia|jb) = sum over Q of B(Q,ia) B(Q,jb)
+L = scipy.linalg.cholesky(molecule["metric"], lower=True)
+B = scipy.linalg.solve_triangular(L, Pia.reshape(len(L), -1), lower=True).reshape(Pia.shape)
+iajb = np.einsum("Qia,Qjb->iajb", B, B)
 
 D = e[o, None, None, None] - e[None, v, None, None] + e[None, None, o, None] - e[None, None, None, v]
 T = iajb / D
