@@ -1,6 +1,6 @@
 """Digit planes of a scaled operand: 8-bit signed digits, the integers that bf16 holds exactly.
 
-A scaled element x, |x| <= 127/128, is cut from the top: q_0 = rint(2^7 x), the remainder times 256 gives
+A scaled element x, |x| < 1, is cut from the top: q_0 = rint(2^7 x), the remainder times 256 gives
 q_1, and so on. Remainders are exact in float64, so that x = sum over p of q_p 2^(-7 - 8 p) up to 2^(-8 s),
 and |q_p| <= 128. The digits of -x are those of x negated: products with the operand's own transpose or
 conjugate are symmetric to the last bit. How many digits are needed is not decided here (see `guard`).

@@ -20,7 +20,7 @@ __all__ = ["check_terms", "gemm_float64"]
 
 
 def gemm_float64(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
-    """C = A B for float64 operands; |C - AB| <= (K + 1) 2^-53 |A||B| componentwise, plus 2^-1074.
+    """C = A B for float64 operands; |C - AB| <= (min(K, 256) + 1) 2^-53 |A||B| componentwise, plus 2^-1074.
 
     Raises
     ------

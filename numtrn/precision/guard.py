@@ -1,9 +1,9 @@
 r"""How many digits the data need for the promised bound: the criterion, and the guard that tests it.
 
-Derivation. Let a and b stand for a row of A and a column of B after scaling, |a_k|, |b_k| <= 127/128, P for
+Derivation. Let a and b stand for a row of A and a column of B after scaling, |a_k|, |b_k| < 1, P for
 the sum of |a_k||b_k|, u = 2^-53, and s for the number of digits.
 
-1. Fixed point: a_k = x_k + x'_k with |x'_k| <= 2^(-8s), likewise b_k = y_k + y'_k. As |x_k|, |b_k| < 1,
+1. Fixed point: a_k = x_k + x'_k with |x_k| <= 1 and |x'_k| <= 2^(-8s), likewise b_k = y_k + y'_k. So
    sum a b - sum x y = sum (x y' + x' b) is at most 2 K 2^(-8s).
 2. x_k y_k = sum of q_p q'_r 2^(-14 - 8 (p + r)) with |q q'| <= 2^14. Diagonals t = p + r >= s are dropped;
    diagonal t has 2 s - 1 - t pairs, so that they are at most
@@ -12,9 +12,10 @@ the sum of |a_k||b_k|, u = 2^-53, and s for the number of digits.
    is |S - sum a b| <= E = K c(s) 2^(-8s).
 4. C is S rounded once: |C - sum a b| <= E + u |S| <= E (1 + u) + u P.
 
-So |C - sum a b| <= (K + 1) u P whenever c(s) 2^(-8s) (1 + u) <= u P. K has cancelled: P is itself a sum. A
-complex component is a sum over 2 K products, for which 2 c(s) 2^(-8s) (1 + u) <= u P gives the same promise.
-Outputs with P = 0 are exact zeros, because digits of zeros are zeros.
+So |C - sum a b| <= (L + 1) u P whenever K c(s) 2^(-8s) (1 + u) <= L u P. L = K would do for the classical
+bound of dgemm; L = min(K, 256) is chosen, because errors of NumPy's own do not grow so long. A complex
+component is a sum over 2 K products: 2 K in place of K above, for the same promise. Outputs with P = 0 are
+exact zeros, because digits of zeros are zeros.
 
 The guard replaces P by a lower bound G: magnitudes truncated to bf16, and to zero below 2^-60, multiplied
 with fp32 accumulation. Their products are exact in fp32; each of at most terms + 8 additions, in any order,
@@ -47,7 +48,7 @@ BFLOAT16_BITS = np.uint64(0x7FFF_E000_0000_0000)
 """Exponent and seven fraction bits of a float64, no sign: truncation of |x| to bf16."""
 
 
-def required(slices: int, terms: int) -> float:
+def required(slices: int, terms: int, promised: float) -> float:
     """What the least nonzero element of the scaled |A||B| must be for the promise to hold.
 
     Parameters
@@ -55,14 +56,16 @@ def required(slices: int, terms: int) -> float:
     slices
         Digits, s.
     terms
-        1 for real products, 2 for a component of complex ones.
+        Real products in a sum: K, or 2 K for a component of complex ones.
+    promised
+        L, the promised bound less the last rounding.
 
     Examples
     --------
-    >>> [round(required(s, 1), 6) for s in (7, 8)]
-    [1.002941, 0.00441]
+    >>> [round(required(s, 1000, 256), 6) for s in (7, 8)]
+    [3.917737, 0.017227]
     """
-    return float(terms * (2 + (slices - 1) * 256 / 255) * 2.0 ** (53 - 8 * slices))
+    return float(terms / promised * (2 + (slices - 1) * 256 / 255) * 2.0 ** (53 - 8 * slices))
 
 
 def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple[Side, Side, int, str]:
@@ -73,31 +76,32 @@ def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple
     Declined
         When more digits would be needed than the scheme has.
     """
-    terms, k = len(lhs.parts), lhs.shape[2]
+    k = lhs.shape[2]
     least, most = scheme.minimum_slices(k), scheme.maximum_slices
     assert least is not None
     assert most is not None
+    needs = {s: required(s, len(lhs.parts) * k, scheme.bound(k) - 1) for s in range(least, most + 1)}
     bound = lower_bound(lhs, rhs, engine)
-    slices = _fewest(bound, least, most, terms)
+    slices = _fewest(bound, needs)
     if slices == least:
         return lhs, rhs, slices, ""
     moved = scale_inner(lhs, rhs)
     if moved is not None:
         inner_bound = lower_bound(*moved, engine)
-        fewer = _fewest(inner_bound, least, most, terms)
+        fewer = _fewest(inner_bound, needs)
         if fewer is not None and (slices is None or fewer < slices):
             return *moved, fewer, f"{fewer} slices, inner dimension scaled"
         bound = max(bound, inner_bound)
     if slices is None:
         raise Declined(
             f"the operands' range asks for more than {most} slices: the least element of |A||B| is "
-            f"{_size(bound)} of its row's and column's scale, {required(most, terms):.2g} is needed"
+            f"{_size(bound)} of its row's and column's scale, {needs[most]:.2g} is needed"
         )
     return lhs, rhs, slices, f"{slices} slices for the operands' range"
 
 
-def _fewest(bound: float, least: int, most: int, terms: int) -> int | None:
-    return next((s for s in range(least, most + 1) if bound >= required(s, terms)), None)
+def _fewest(bound: float, needs: dict[int, float]) -> int | None:
+    return next((slices for slices, need in needs.items() if bound >= need), None)
 
 
 def _size(bound: float) -> str:

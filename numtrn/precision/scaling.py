@@ -19,7 +19,6 @@ from numtrn.precision.records import Declined
 from numtrn.request import Array
 
 __all__ = [
-    "TOP",
     "Exponents",
     "Side",
     "declined_range",
@@ -32,9 +31,6 @@ __all__ = [
 
 Exponents = NDArray[np.int64]
 
-TOP = 127 / 128
-"""Scaled magnitudes are at most this, so that the leading digit of 8 bits is at most 127."""
-
 SAFE = 400
 """Exponents up to this size can be applied one after the other without over- or underflow on the way."""
 
@@ -44,7 +40,7 @@ INNER_RANGE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One operand with its scaling: parts[.][i, r, k] 2^(inner[i, k] - exponents[i, r]) is at most `TOP`.
+    """One operand with its scaling: parts[.][i, r, k] 2^(inner[i, k] - exponents[i, r]), below 1 in size.
 
     Attributes
     ----------
@@ -111,17 +107,14 @@ def largest(parts: tuple[Array, ...], axis: int = 2) -> Array:
 
 
 def exponents(size: Array) -> Exponents:
-    """The least e with size <= TOP 2^e; 0 for zeros.
+    """The least e with size < 2^e; 0 for zeros.
 
     Examples
     --------
     >>> exponents(np.array([0.0, 0.5, 0.999, 1.0, 3.0])).tolist()
-    [0, 0, 1, 1, 2]
+    [0, 0, 0, 1, 2]
     """
-    mantissa, exponent = np.frexp(size)
-    exponent = exponent.astype(np.int64)
-    exponent += mantissa > TOP
-    return exponent
+    return np.frexp(size)[1].astype(np.int64)
 
 
 def declined_range(rows: Array, columns: Array, terms: int, dtype: np.dtype[Any]) -> None:

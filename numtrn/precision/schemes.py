@@ -15,7 +15,10 @@ FLOAT32_UNIT = 2.0**-24
 FLOAT64_UNIT = 2.0**-53
 
 SHORT = 256
-"""Sums shorter than this take one more digit from the start: their |A||B| is rarely large enough for 7."""
+"""Sums shorter than this take one more digit from the start: their |A||B| is rarely large enough for 7.
+
+Promises of the sliced schemes grow no further than this, either.
+"""
 
 INNER_PRODUCT = "K u |A||B|, any order: C.-P. Jeannerod, S. Rump, SIAM J. Matrix Anal. Appl. 34, 338 (2013)"
 
@@ -106,7 +109,7 @@ class Scheme:
     def bound(self, k: int) -> float:
         """Promised componentwise error for sums of k products, in `unit` of |A||B|.
 
-        Digits: k + 1, proven in `numtrn.precision.guard`. Otherwise, with d for the `conversion`,
+        Digits: min(k, 256) + 1, proven in `numtrn.precision.guard`. Otherwise, with d for the `conversion`,
         (1 + d)^2 (1 + (terms + 1) 2^-24) - 1: both conversions, a rounding for each product added, and
         one for the result; a component of a complex product has 2 k terms.
 
@@ -116,7 +119,7 @@ class Scheme:
         (101.0, 101.0)
         """
         if self.maximum_slices is not None:
-            return float(k + 1)
+            return float(min(k, SHORT) + 1)
         terms = 2 * k if self.complex else k
         # Multiplied out, because (1 + d)^2 - 1 loses the digits of a small d.
         converted = self.conversion * (2 + self.conversion)

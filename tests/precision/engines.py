@@ -38,7 +38,7 @@ class ExactEngine:
 
     def product(self, lhs, rhs, operand_dtype):
         self.calls.append(operand_dtype)
-        batch, m, k = lhs.shape
+        batch, _, k = lhs.shape
         assert lhs.dtype == rhs.dtype == np.float32
         assert rhs.shape[:2] == (batch, k)
         result = np.matmul(

@@ -60,8 +60,8 @@ def integers(x):
 
 
 def exceeds(c, a, b, bound, unit=-53):
-    """Elements whose error is more than bound 2^unit |A||B| + 2^-1074, decided in integers."""
+    """Where the error is more than bound 2^unit |A||B| + 2^-1074, decided in integers."""
     ia, ib = integers(a), integers(b)
     exact, sizes = ia.dot(ib), abs(ia).dot(abs(ib))
     excess = abs(integers(c) * 2**SCALE - exact) - 2**SCALE
-    return [bool(over * 2**-unit > bound * whole) for over, whole in zip(excess.ravel(), sizes.ravel())]
+    return (excess * 2**-unit > bound * sizes).astype(bool)

@@ -1,13 +1,13 @@
 """complex128 products by 3M on digits: real and imaginary part each within the bound."""
 
 import numpy as np
-import oracle
 import pytest
-from engines import ExactEngine, StrictEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numtrn.precision import Declined, choose, gemm
+from tests.precision import oracle
+from tests.precision.engines import ExactEngine, StrictEngine
 
 FULL = choose("complex128", "full")
 
@@ -34,7 +34,7 @@ def test_bound(k, sizes):
     for part, left, right in components(a, b):
         value = getattr(result.value[0], part)
         error = oracle.error(value, oracle.product(left, right), oracle.size(left, right))
-        assert error <= k + 1
+        assert error <= result.bound
         assert error <= 4
 
 
@@ -60,10 +60,11 @@ def test_fuzz(seed, k, spread, sparse):
     try:
         result = gemm(FULL, a[None], b[None], ExactEngine())
     except Declined as declined:
-        assert "slices" in declined.reason
+        if "more than 11 slices" not in declined.reason:
+            raise
         return
     for part, left, right in components(a, b):
-        assert not any(oracle.exceeds(getattr(result.value[0], part), left, right, k + 1))
+        assert not oracle.exceeds(getattr(result.value[0], part), left, right, int(result.bound)).any()
 
 
 def test_real_operands_in_complex_arrays_stay_real():

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from engines import ExactEngine
 
 from numtrn.precision import Declined, choose, gemm
+from tests.precision.engines import ExactEngine
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
 

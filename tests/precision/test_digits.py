@@ -4,12 +4,25 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from engines import blocks, checked
 
 from numtrn.precision.digits import Planes, StackedPlanes, SummedPlanes
-from numtrn.precision.scaling import Side, exponents, largest, sides
+from numtrn.precision.scaling import Side, exponents, largest, scale_inner, sides
+from tests.precision.engines import blocks, checked
 
-EDGES = [0.0, 1.0, -1.0, 127 / 128, -127 / 128, 0.5, 2.0**-8, -(2.0**-8), 2.0**-1074, 1 / 3, -1 / 3]
+EDGES = [
+    0.0,
+    1.0,
+    -1.0,
+    127 / 128,
+    -127 / 128,
+    1 - 2.0**-53,
+    0.5,
+    2.0**-8,
+    -(2.0**-8),
+    2.0**-1074,
+    1 / 3,
+    -1 / 3,
+]
 
 
 def value(planes):
@@ -57,7 +70,7 @@ def test_digits_are_the_rounded_fixed_point_number(slices, scale):
     for row in range(3):
         exponent = int(operand.exponents[0, row])
         scaled = [Fraction(float(element)) / Fraction(2) ** exponent for element in x[0, row]]
-        assert max(map(abs, scaled)) <= Fraction(127, 128)
+        assert max(map(abs, scaled)) < 1
         assert value(planes)[row].tolist() == [round(element / unit) * unit for element in scaled]
 
 
@@ -97,15 +110,13 @@ def test_complex_planes(slices):
 
 def test_inner_scaling_moves_powers_of_two_only():
     rng = np.random.default_rng(0)
-    from numtrn.precision.scaling import scale_inner
-
     g = np.linspace(-200, 200, 30).round()
     a, b = rng.standard_normal((1, 3, 30)) * 2.0**g, rng.standard_normal((1, 30, 3)) * 2.0 ** -g[:, None]
     lhs, rhs = scale_inner(*sides(a, b))
     assert np.array_equal(lhs.inner, -rhs.inner)
     for operand in lhs, rhs:
         block = np.abs(operand.scaled(0, 0, slice(0, 3), slice(0, 30)))
-        assert block.max() <= 127 / 128
+        assert block.max() < 1
         assert block.min() > 2.0**-14
     assert scale_inner(*sides(a / a, b / b)) is None, "nothing to move"
     assert scale_inner(*sides(np.ldexp(a, 400), b)) is None, "would not be exact"

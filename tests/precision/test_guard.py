@@ -3,14 +3,14 @@
 from fractions import Fraction
 
 import numpy as np
-import oracle
 import pytest
-from engines import ExactEngine, StrictEngine
-from families import FAMILIES, family
 
 from numtrn.precision import guard
 from numtrn.precision.guard import lower_bound, required
 from numtrn.precision.scaling import sides
+from tests.precision import oracle
+from tests.precision.engines import ExactEngine, StrictEngine
+from tests.precision.families import FAMILIES, family
 
 
 @pytest.fixture(params=["host", "engine"])
@@ -86,5 +86,7 @@ def test_criterion_covers_the_derivation(slices):
     u = Fraction(1, 2**53)
     need = (truncation + dropped) / u
     slack = Fraction(np.exp(-8 * 2.0**-22))  # the guard's own factor, at least
-    assert need * (1 + u) * slack <= Fraction(required(slices, 1)) <= need * Fraction(101, 100)
-    assert required(slices, 2) == 2 * required(slices, 1)
+    for terms, promised in [(1, 1), (1000, 256), (2, 1)]:
+        ask = Fraction(required(slices, terms, promised))
+        exact = need * Fraction(terms, promised)
+        assert exact * (1 + u) * slack <= ask <= exact * Fraction(101, 100)
