@@ -38,5 +38,20 @@ def parse(args: Sequence[Any]) -> tuple[str, tuple[Array, ...]]:
     # Imported where used: a block without einsum need not pay for it.
     from opt_einsum.parser import parse_einsum_input
 
-    inputs, output, operands = parse_einsum_input(tuple(args))
-    return f"{inputs}->{output}", tuple(np.asarray(operand) for operand in operands)
+    inputs, output, given = parse_einsum_input(tuple(args))
+    operands = tuple(np.asarray(operand) for operand in given)
+    _check(inputs.split(","), output, operands)
+    return f"{inputs}->{output}", operands
+
+
+def _check(terms: Sequence[str], output: str, operands: Sequence[Array]) -> None:
+    """What opt_einsum leaves to whoever computes: extents that agree, and an output of distinct labels."""
+    if len(set(output)) < len(output):
+        raise ValueError(f"einsum's output names each label once; got {output!r}")
+    extents: dict[str, int] = {}
+    for term, operand in zip(terms, operands, strict=True):
+        if len(term) != operand.ndim:
+            raise ValueError(f"einsum's term {term!r} names {len(term)} axes; its operand has {operand.ndim}")
+        for label, extent in zip(term, operand.shape, strict=True):
+            if extent != 1 and extents.setdefault(label, extent) != extent:
+                raise ValueError(f"einsum's label {label!r} has two extents, {extents[label]} and {extent}")
