@@ -12,7 +12,7 @@ from numtrn.interp.dtypes import BFLOAT16, F32, FLOAT32, TFLOAT32, Array
 from numtrn.interp.enums import expect, matmul_perf_mode
 from numtrn.interp.faults import fault
 from numtrn.interp.memory import OTHER, READ, UNWRITTEN
-from numtrn.interp.rules import flag, tile, writable
+from numtrn.interp.rules import flag, partition_start, tile, writable
 from numtrn.interp.tensor import NkiTensor
 
 __all__ = ["nc_matmul", "one_bank"]
@@ -175,6 +175,11 @@ def _sizes(
     chip = core.chip
     if stationary.shape[0] != moving.shape[0]:
         fault("H17", f"stationary and moving need equal partitions; got {stationary} and {moving}")
+    starts = partition_start(stationary), partition_start(moving)
+    if starts[0] != starts[1]:  # not documented either way; the rows of the array meet both
+        fault(
+            "H1", f"stationary and moving must start at the same partition; got {starts[0]} and {starts[1]}"
+        )
     if width > chip.stationary_free_max:
         fault(
             "H7",

@@ -37,7 +37,6 @@ __all__ = [
     "writable",
 ]
 
-PARTITIONS = 128
 SBUF_ELEMENTS, PSUM_ELEMENTS = 65536, 4096
 """Largest free size of a compute operand (A2: Vector and Scalar Engine, "64K elements for SBUF or 4K")."""
 AP_COUNT, AP_STRIDE, AP_DIMS = 65535, 32767, 5
@@ -77,7 +76,7 @@ def partition_layout(value: NkiTensor, argument: str) -> None:
     count = value.shape[0]
     partition_rows(value, argument)
     start = value.offset // value.row
-    step = 32 if count <= 32 else 64 if count <= 64 else PARTITIONS
+    step = 32 if count <= 32 else 64 if count <= 64 else value.storage.core.chip.partitions
     if start % step:
         fault(
             "H1",
@@ -89,8 +88,9 @@ def partition_layout(value: NkiTensor, argument: str) -> None:
 def partition_rows(value: NkiTensor, argument: str) -> None:
     """Consecutive partitions, at most 128 (H2, H3)."""
     count = value.shape[0]
-    if count > PARTITIONS:
-        fault("H3", f"an operand has at most {PARTITIONS} partitions; {argument} is {value}")
+    limit = value.storage.core.chip.partitions
+    if count > limit:
+        fault("H3", f"an operand has at most {limit} partitions; {argument} is {value}")
     if value.strides[0] != value.row and count > 1:
         fault(
             "H2",

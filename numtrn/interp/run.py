@@ -84,7 +84,7 @@ def simulate(
     try:
         with np.errstate(all="ignore"):
             values = [_argument(core, value, position, where) for position, value in enumerate(arguments)]
-            returned = _call(function, values)
+            returned = _call(function, values, where)
             outputs = _outputs(core, returned, where)
     finally:
         RUNNING.reset(token)
@@ -98,14 +98,14 @@ def simulate(
     )
 
 
-def _call(function: Callable[..., Any], values: list[Any]) -> Any:
+def _call(function: Callable[..., Any], values: list[Any], where: str) -> Any:
     try:
         return function(*values)
     except NumtrnError:
         raise
     except Exception as error:
         text = f"the kernel raised {type(error).__name__}: {error}"
-        raise KernelFault("python", text, raised_line(error)) from error
+        raise KernelFault("python", text, raised_line(error) or where) from error
 
 
 def _argument(core: Core, value: Any, position: int, where: str) -> Any:
@@ -124,6 +124,7 @@ def _tensor(core: Core, value: Array, position: int, where: str) -> NkiTensor:
             "H41", f"argument {position} must have elements and a dimension; got shape {value.shape}", where
         )
     data = np.ascontiguousarray(value).reshape(-1).view(kind.carrier)
+    data.flags.writeable = False
     return NkiTensor.of(
         Storage(core, kind, value.shape, MemoryRegion.shared_hbm, f"argument{position}", data)
     )

@@ -256,6 +256,15 @@ def test_result_dtype(chip, dtype):
     refused("H9", "float32", dtype, kernel=kernel, chip=chip)
 
 
+def test_operands_start_at_the_same_partition():
+    def kernel():
+        left, bank = filled((128, 16)), psum((16, 16))
+        nisa.nc_matmul(dst=bank, stationary=left[32:64], moving=left[32:64], accumulate=False)
+        nisa.nc_matmul(dst=bank, stationary=left[0:32], moving=left[32:64], accumulate=False)  # refused
+
+    refused("H1", "same partition", "0 and 32", kernel=kernel)
+
+
 def test_memories():
     def to_sbuf():
         left, result = filled((32, 16)), sbuf((16, 16))

@@ -208,6 +208,10 @@ def test_errors_of_the_kernel_itself():
     def undefined():
         return nothing  # noqa: F821  # refused
 
+    def two_arguments(x, y):  # refused
+        return x
+
+    refused("python", "TypeError", "two_arguments", kernel=two_arguments, arguments=[X])
     refused("python", "AssertionError", "got (3, 4)", kernel=fails, arguments=[X])
     refused("python", "NameError", "nothing", kernel=undefined)
 
