@@ -63,7 +63,7 @@ def required(slices: int, terms: int, promised: float) -> float:
     Examples
     --------
     >>> [round(required(s, 1000, 256), 6) for s in (7, 8)]
-    [3.917737, 0.017227]
+    [3.917739, 0.017218]
     """
     return float(terms / promised * (2 + (slices - 1) * 256 / 255) * 2.0 ** (53 - 8 * slices))
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numtrn.precision import Declined, choose, gemm
+from numtrn.precision.recombine import MOST_TERMS
 from tests.precision.engines import ExactEngine
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
@@ -104,3 +105,10 @@ def test_wrong_arrays_are_errors():
         gemm(choose("float64", "full"), a.astype("f4"), a.astype("f4"), NoEngine())
     with pytest.raises(ValueError, match=r"A must be \(batch, m, k\) and B \(batch, k, n\); got \(1, 2, 3\)"):
         gemm(choose("float64", "full"), a, a, NoEngine())
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_sums_too_long_for_the_carries(dtype):
+    k = MOST_TERMS + 1
+    a, b = np.broadcast_to(np.ones((), dtype), (1, 1, k)), np.broadcast_to(np.ones((), dtype), (1, k, 1))
+    assert reason(a, b) == "sums of K = 67,108,865 products; carries in int64 allow 67,108,864"

@@ -210,3 +210,8 @@ def test_no_warning_escapes_where_all_raise():
     a = np.full((1, 3, 300), 2.0**-1000)
     with np.errstate(all="raise"):
         assert multiply(a, a.transpose(0, 2, 1)).value.max() == 0
+
+
+def test_sign_of_an_operand_is_the_sign_of_the_product():
+    a, b = (x[None] for x in family("normal", 9, 300, 8))
+    assert np.array_equal(multiply(-a, b).value, -multiply(a, b).value)
