@@ -7,6 +7,6 @@ be computed by kernels is not decided here.
 """
 
 from numtrn.intercept.gate import Token, enter, leave, small_calls
-from numtrn.intercept.install import LayerStatus, install, status
+from numtrn.intercept.layers import LayerStatus, install, status
 
 __all__ = ["LayerStatus", "Token", "enter", "install", "leave", "small_calls", "status"]

@@ -6,7 +6,7 @@
  * arguments as 64-bit words.
  *
  * Limited API, no NumPy headers. What is assumed about foreign layouts is said, with its source, where it is
- * used, and is checked there or by the self-tests in install.py.
+ * used, and is checked there or by the self-tests in layers.py.
  */
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
@@ -357,7 +357,7 @@ static PyObject *replace_fortran(PyObject *Py_UNUSED(module), PyObject *args)
     int number = number_given(name);
     if (number < 0)
         return NULL;
-    /* f2py makes this capsule from `data` at each look-up: equal addresses confirm the layout. */
+    /* f2py made this capsule from `data` when the module was imported: equal addresses confirm the layout. */
     PyObject *capsule = PyObject_GetAttrString(routine, "_cpointer");
     if (!capsule)
         return NULL;
@@ -366,17 +366,14 @@ static PyObject *replace_fortran(PyObject *Py_UNUSED(module), PyObject *args)
     if (!address)
         return NULL;
     struct fortran_object *object = (struct fortran_object *)routine;
-    if (object->length != 1 || object->definitions[0].rank != -1 || object->definitions[0].data != address) {
+    struct fortran_definition *definition = object->definitions;
+    if (object->length != 1 || definition->rank != -1 ||
+        (definition->data != address && definition->data != addresses[number])) {
         PyErr_Format(PyExc_RuntimeError, "the f2py object behind %R has an unknown layout", name);
         return NULL;
     }
-    if (restore) {
-        if (address == addresses[number])
-            object->definitions[0].data = originals[number];
-    } else if (address != addresses[number]) {
-        originals[number] = address;
-        object->definitions[0].data = addresses[number];
-    }
+    originals[number] = address;
+    definition->data = restore ? address : addresses[number];
     Py_RETURN_NONE;
 }
 
@@ -478,7 +475,7 @@ static uintptr_t dynamic_address(const struct object *object, int64_t tag)
     return value && value < object->base ? object->base + value : value;
 }
 
-/* Point the imports of `symbol` in one relocation table at the thunk, or back; returns how many, or -1. */
+/* Point the imports of `symbol` in one relocation table at the thunk, or back; returns how many there are, or -1. */
 static int patch_table(const struct object *object, int64_t table, int64_t size, const char *symbol,
                        void *real, int number, int restore)
 {
@@ -496,7 +493,8 @@ static int patch_table(const struct object *object, int64_t table, int64_t size,
             continue;
         void **slot = (void **)(object->base + entries[i].r_offset);
         void *present = *slot;
-        if (restore ? present != addresses[number] : present == addresses[number])
+        patched++;
+        if ((present == addresses[number]) == !restore)
             continue;
         if (!restore) {
             /* A slot that is not bound yet leads back into its own object, and binding it would overwrite
@@ -505,7 +503,6 @@ static int patch_table(const struct object *object, int64_t table, int64_t size,
         }
         if (write_slot(slot, restore ? originals[number] : addresses[number]))
             return -1;
-        patched++;
     }
     return patched;
 }

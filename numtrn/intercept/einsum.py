@@ -31,9 +31,6 @@ DEFAULTS = {"order": "K", "casting": "safe"}
 LABELS = string.ascii_uppercase + string.ascii_lowercase
 LETTERS = frozenset(LABELS + ",->. ")
 
-Form = str | tuple[tuple[Any, ...], ...]
-"""How the caller wrote the labels: a string, or the lists of labels, the output's last where it is given."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -92,8 +89,8 @@ def _caught(original: Callable[..., Any], operands: tuple[Any, ...], kwargs: dic
     if block is None and not gate.is_probing():
         return original(*operands, **kwargs)
     try:
-        form, arrays = _take_apart(operands)
-        reading = _read(form, tuple(array.shape for array in arrays))
+        written, arrays = _take_apart(operands)
+        reading = _read(written, tuple(array.shape for array in arrays))
     except Exception:  # operands that are no arrays, or wrong subscripts, of which the original tells
         return original(*operands, **kwargs)
     if reading.work == 0 or (block is not None and reading.work < block.min_work):
@@ -117,8 +114,8 @@ def _caught(original: Callable[..., Any], operands: tuple[Any, ...], kwargs: dic
 # ---- Reading a call ----
 
 
-def _take_apart(operands: Sequence[Any]) -> tuple[Form, tuple[Array, ...]]:
-    """Labels and arrays of einsum's two forms: subscripts first, or labels after each array.
+def _take_apart(operands: Sequence[Any]) -> tuple[str, tuple[Array, ...]]:
+    """Subscripts and arrays of einsum's two forms: subscripts first, or labels after each array.
 
     Raises
     ------
@@ -128,22 +125,29 @@ def _take_apart(operands: Sequence[Any]) -> tuple[Form, tuple[Array, ...]]:
         For a single operand.
     """
     if isinstance(operands[0], str):
-        form: Form = operands[0]
-        arrays = tuple(operands[1:])
+        written, arrays = operands[0], tuple(operands[1:])
     else:
         arrays = tuple(operands[: len(operands) // 2 * 2 : 2])
-        labels = [tuple(entry) for entry in operands[1::2]]
-        form = (*labels, tuple(operands[-1])) if len(operands) % 2 else tuple(labels)
+        written = ",".join(map(_letters, operands[1::2]))
+        if len(operands) % 2:
+            written += "->" + _letters(operands[-1])
     if not all(type(array) is np.ndarray for array in arrays):
         raise TypeError("only exact arrays are looked at")
     if len(arrays) < 2:
         raise ValueError("a single operand multiplies nothing")
-    return form, arrays
+    return written, arrays
+
+
+def _letters(labels: Sequence[Any]) -> str:
+    """A list of labels as letters: 0 to 25 are capitals, 26 to 51 small ones, as in NumPy."""
+    if any(label is not Ellipsis and (type(label) is bool or index(label) < 0) for label in labels):
+        raise ValueError("labels are integers from 0 to 51")
+    return "".join("..." if label is Ellipsis else LABELS[label] for label in labels)
 
 
 @lru_cache(maxsize=1024)
-def _read(form: Form, shapes: tuple[tuple[int, ...], ...]) -> Reading:
-    """Explicit subscripts of a call.
+def _read(written: str, shapes: tuple[tuple[int, ...], ...]) -> Reading:
+    """What a call asks.
 
     Raises
     ------
@@ -152,7 +156,6 @@ def _read(form: Form, shapes: tuple[tuple[int, ...], ...]) -> Reading:
     """
     # Only the shapes matter: stand-ins keep the caller's arrays out of the cache.
     arrays = [np.broadcast_to(np.zeros((), np.int8), shape) for shape in shapes]
-    written = form if isinstance(form, str) else _as_string(form, len(arrays))
     if not set(written) <= LETTERS:
         raise ValueError("a character that is no label")
     given, arrow, result = written.partition("->")
@@ -168,15 +171,6 @@ def _read(form: Form, shapes: tuple[tuple[int, ...], ...]) -> Reading:
         if any(extent not in (1, extents[label]) for label, extent in zip(term, shape, strict=True)):
             raise ValueError("a label has two extents")
     return Reading(subscripts, request.work, tuple(extents[label] for label in output))
-
-
-def _as_string(lists: Sequence[Sequence[Any]], operands: int) -> str:
-    """Lists of labels as subscripts: 0 to 25 are capital letters, 26 to 51 small ones, as in NumPy."""
-    terms = [
-        "".join("..." if label is Ellipsis else LABELS[index(label)] for label in entry) for entry in lists
-    ]
-    inputs = ",".join(terms[:operands])
-    return f"{inputs}->{terms[operands]}" if len(terms) > operands else inputs
 
 
 def _request(reading: Reading, arrays: tuple[Array, ...], kwargs: dict[str, Any]) -> Request:

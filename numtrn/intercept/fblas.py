@@ -109,6 +109,10 @@ ROUTINES = {
 }
 
 
+_installed: dict[str, object] = {}
+"""The f2py objects that lead to thunks."""
+
+
 def install() -> None:
     """Point SciPy's f2py objects at the thunks.
 
@@ -121,13 +125,16 @@ def install() -> None:
         dtype = DTYPES[name[0]]
         recognise = partial(routine.recognise, f"scipy.linalg.{routine.module}.{name}", dtype)
         set_handler(f"fortran_{name}", recognise)
-        hook.replace_fortran(getattr(module, name), f"fortran_{name}", False)
+        thing = getattr(module, name)
+        hook.replace_fortran(thing, f"fortran_{name}", False)
+        _installed[name] = thing
 
 
 def uninstall() -> None:
     """Point them back."""
-    for _, name, module in _present():
-        hook.replace_fortran(getattr(module, name), f"fortran_{name}", True)
+    while _installed:
+        name, thing = _installed.popitem()
+        hook.replace_fortran(thing, f"fortran_{name}", True)
 
 
 def probe() -> list[tuple[Array, Array]]:

@@ -70,7 +70,11 @@ def letter_at(address: int) -> str:
 
 def conjugated(array: Array, wanted: bool) -> Array:
     """The array, or its complex conjugate (a copy, where it is complex)."""
-    return array.conj() if wanted and array.dtype.kind == "c" else array
+    if not wanted or array.dtype.kind != "c":
+        return array
+    copy: Array = array.conj()
+    copy.flags.writeable = False
+    return copy
 
 
 def copy_triangle(target: Array, source: Array, triangle: Triangle) -> None:
