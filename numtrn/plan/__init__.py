@@ -1,7 +1,7 @@
 """Request, options and machine facts in; `Plan` or `Refusal` out. No array is touched here."""
 
-from numtrn.plan.decide import DEFAULT_MIN_WORK, DTYPES, make_plan, make_tiling, threshold
+from numtrn.plan.decide import DEFAULT_MIN_WORK, DTYPES, make_plan, threshold
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.tiling import Tiling
 
-__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "Plan", "Refusal", "Tiling", "make_plan", "make_tiling", "threshold"]
+__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "Plan", "Refusal", "Tiling", "make_plan", "threshold"]

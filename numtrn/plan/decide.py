@@ -12,7 +12,7 @@ from numtrn.plan.tiling import Tiling, tile_gemm, tile_sliced
 from numtrn.precision import Scheme, choose
 from numtrn.request import Contraction, Gemm, Request, Routine
 
-__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "make_plan", "make_tiling", "threshold"]
+__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "make_plan", "make_tilings", "threshold"]
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 """Types that have a kernel."""
@@ -74,8 +74,8 @@ def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal
         return Refusal(request=request, reason=reason)
     chip = CHIPS[options.chip]
     scheme = choose(gemm.dtype, options.precision)
-    tiling = make_tiling(gemm, scheme, scheme.minimum_slices(gemm.k), chip)
-    prediction = _predict(gemm, scheme, tiling, chip)
+    tilings = make_tilings(gemm, scheme, chip)
+    prediction = _predict(gemm, scheme, tilings, chip)
     numpy_seconds = None
     reason = _merit(gemm, options)
     if options.min_work is None and target == "neuron":
@@ -90,7 +90,7 @@ def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal
         gemm=gemm,
         folding=folding,
         scheme=scheme,
-        tiling=tiling,
+        tilings=tilings,
         target=target,
         chip=chip.name,
         prediction=prediction,
@@ -99,13 +99,22 @@ def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal
     )
 
 
-def make_tiling(gemm: Gemm, scheme: Scheme, slices: int | None, chip: Chip) -> Tiling:
-    """Tiling of a product under a scheme, with the given number of slices where the scheme has any."""
-    batch, m, k, n = scheme.engine_shape(gemm.batch, gemm.m, gemm.k, gemm.n)
-    if slices is not None:
-        return tile_sliced(batch, m, k, n, slices, scheme.peak, chip)
-    itemsize = 2 if scheme.operand_dtype == "bfloat16" else 4
-    return tile_gemm(batch, m, k, n, itemsize, tf32=scheme.operand_dtype == "tfloat32")
+def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip) -> tuple[Tiling, ...]:
+    """Tilings of the products that a scheme makes of one product, for its least number of slices."""
+    slices = scheme.minimum_slices(gemm.k)
+    return tuple(
+        tile_sliced(batch, m, k, n, slices, peak, chip)
+        if slices is not None
+        else tile_gemm(
+            batch, m, k, n, itemsize(scheme.operand_dtype), tf32=scheme.operand_dtype == "tfloat32"
+        )
+        for batch, m, k, n, peak in scheme.calls(gemm.batch, gemm.m, gemm.k, gemm.n)
+    )
+
+
+def itemsize(operand_dtype: str) -> int:
+    """Bytes of an element as a kernel's operand."""
+    return 2 if operand_dtype == "bfloat16" else 4
 
 
 def _objection(gemm: Gemm, options: Options, target: str) -> str:
@@ -127,11 +136,12 @@ def _merit(gemm: Gemm, options: Options) -> str:
     return f"{gemm.work:,} multiply-adds, {whose} is {least:,}"
 
 
-def _predict(gemm: Gemm, scheme: Scheme, tiling: Tiling, chip: Chip) -> Prediction:
+def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip) -> Prediction:
     """Times of a plan's launches, with the guard product where the data choose the slices."""
-    passes = chip.fp32_passes if scheme.operand_dtype == "float32" and not tiling.slices else 1
-    prediction = predict(tiling, passes, chip)
-    if tiling.slices:
-        guard = tile_gemm(gemm.batch, gemm.m, gemm.k, gemm.n, itemsize=2)
-        prediction = prediction + predict(guard, 1, chip)
-    return prediction
+    passes = chip.fp32_passes if scheme.kernel == "gemm" and scheme.operand_dtype == "float32" else 1
+    predictions = [predict(tiling, passes, chip) for tiling in tilings]
+    guard = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n)
+    if guard is not None:
+        tiling = tile_gemm(guard.batch, guard.m, guard.k, guard.n, itemsize("bfloat16"))
+        predictions.append(predict(tiling, 1, chip))
+    return sum(predictions, start=Prediction(device=0.0, link=0.0, fixed=0.0))

@@ -27,8 +27,9 @@ class Plan:
         How the labels of an einsum fold, or None.
     scheme
         How the operands become what TensorE multiplies, and the promised bound.
-    tiling
-        Launches, for the least number of slices that the scheme takes; the data may ask for more.
+    tilings
+        Launches of each product that the scheme makes, for the least number of slices that it takes; the
+        data may ask for more. The guard of a sliced scheme comes on top.
     target, chip
         Where.
     prediction
@@ -43,7 +44,7 @@ class Plan:
     gemm: Gemm
     folding: Folding | None
     scheme: Scheme
-    tiling: Tiling
+    tilings: tuple[Tiling, ...]
     target: str
     chip: str
     prediction: Prediction
@@ -53,7 +54,7 @@ class Plan:
     @property
     def kernel(self) -> str:
         """Name of the kernel."""
-        return self.tiling.kernel
+        return self.scheme.kernel
 
     @property
     def bound(self) -> float:
@@ -61,7 +62,7 @@ class Plan:
         return self.scheme.bound(self.gemm.k)
 
     def __str__(self) -> str:
-        gemm, tiling = self.gemm, self.tiling
+        gemm = self.gemm
         lines = [
             f"{self.request.function} {self.request.dtype} {shape_text(self.request.shapes)}: kernel",
             f"  reason    {self.reason}",
@@ -69,8 +70,11 @@ class Plan:
             f"{gemm.work:,} multiply-adds",
             f"  scheme    {self.scheme.name}: {self.scheme.description}",
             f"  promise   |C - AB| <= {self.bound:g} {self.scheme.unit_text} |A||B|, componentwise",
-            f"  kernel    {tiling.kernel}, {tiling.launches} launch(es) of batch {tiling.batch}, "
-            f"{tiling.m} x {tiling.k} . {tiling.k} x {tiling.n}, {tiling.instructions:,} instructions each",
+            *(
+                f"  kernel    {tiling.kernel}, {tiling.launches} launch(es) of batch {tiling.batch}, "
+                f"{tiling.m} x {tiling.k} . {tiling.k} x {tiling.n}, {tiling.instructions:,} instructions"
+                for tiling in self.tilings
+            ),
             f"  target    {self.target}, {self.chip}",
             f"  predicted {_ms(self.prediction.device)} device + {_ms(self.prediction.link)} link + "
             f"{_ms(self.prediction.fixed)} calls (from published figures, not measured)",

@@ -24,10 +24,9 @@ GEMM_LIMIT = (2048, 2048, 2048)
 """Most of M, K and N in one launch of the plain kernel; K by SBUF, see ``kernels/gemm.py``."""
 
 SLICED_LIMITS = ((1024, 2048, 1024), (1024, 1024, 1024), (512, 1024, 1024), (512, 1024, 512))
-"""Most of M, K and N in one launch of the sliced kernel: the first whose instructions are within bounds.
+"""Most of M, K, N in a launch of the sliced kernel: the first that keeps the instruction and int32 bounds."""
 
-2048 x 11 slices x 256^2 < 2^31 bounds K.
-"""
+INT32 = 2**31
 
 EXACT = 2**24
 """fp32 holds every integer up to here."""
@@ -148,7 +147,7 @@ def tile_sliced(batch: int, m: int, k: int, n: int, slices: int, peak: int, chip
     """Tiling of the sliced kernel for digits of at most ``peak`` in size."""
     for limit in SLICED_LIMITS:
         tiling = _tile_sliced(limit, batch, m, k, n, slices, peak, chip)
-        if tiling.instructions <= MAX_INSTRUCTIONS:
+        if tiling.instructions <= MAX_INSTRUCTIONS and tiling.k * slices * peak**2 < INT32:
             break
     return tiling
 

@@ -17,11 +17,12 @@ bound of dgemm; L = min(K, 256) is chosen, because errors of NumPy's own do not 
 component is a sum over 2 K products: 2 K in place of K above, for the same promise. Outputs with P = 0 are
 exact zeros, because digits of zeros are zeros.
 
-The guard replaces P by a lower bound G: magnitudes truncated to bf16, and to zero below 2^-60, multiplied
-with fp32 accumulation. Their products are exact in fp32; each of at most terms + 8 additions, in any order,
-rounding or truncating, errs by at most 2^-23 of its result, so that G = computed exp(-(terms + 8) 2^-22) is
-no larger than P (1 + u)^-1. Guaranteed accuracy by a guard from the data is the idea of arXiv 2511.13778,
-which estimates exponent spans instead.
+The guard replaces P by a lower bound G: magnitudes truncated to bf16, and to zero below 2^-100, multiplied
+with fp32 accumulation. Their products are exact in fp32, or flushed to zero, or below 2^-126 wrong by at
+most 2^-149. Each of at most terms + 8 additions, in any order, rounding or truncating, errs by at most 2^-23
+of its result, so that G = computed exp(-(terms + 8) 2^-22) - terms 2^-149 is no larger than P (1 + u)^-1.
+Guaranteed accuracy by a guard from the data is the idea of arXiv 2511.13778, which estimates exponent spans
+instead.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ __all__ = ["choose_slices", "lower_bound", "required"]
 HOST_WORK = 1 << 20
 """Multiply-adds up to which the guard product is made by NumPy: no launch pays for itself there."""
 
-SMALLEST = 2.0**-60
-"""Scaled magnitudes below this count as zero; products of those above are normal numbers of fp32."""
+SMALLEST = 2.0**-100
+"""Scaled magnitudes below this count as zero: products with them are too small for any number of digits."""
 
 BFLOAT16_BITS = np.uint64(0x7FFF_E000_0000_0000)
 """Exponent and seven fraction bits of a float64, no sign: truncation of |x| to bf16."""
@@ -123,7 +124,8 @@ def lower_bound(lhs: Side, rhs: Side, engine: Engine) -> float:
         if _meets_unseen(lhs, rhs, sums, engine):
             return 0.0
         smallest = float(np.min(sums, where=sums > 0, initial=np.inf))
-    return smallest * exp(-(terms + 8) * 2.0**-22)
+    bound: float = smallest * exp(-(terms + 8) * 2.0**-22) - terms * 2.0**-149
+    return max(0.0, bound)
 
 
 def _stack(side: Side) -> NDArray[np.float32]:

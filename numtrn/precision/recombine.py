@@ -12,6 +12,11 @@ has ulp >= 2^49, because w is a multiple of 2^48; every number and midpoint near
 2^48, so replacing l > 0 by 2^47 leaves the rounding as it is (S. Boldo, G. Melquiond, IEEE Trans. Comput.
 57, 462 (2008), use an odd last bit to the same end). w + 2^47 is exact: w < 2^76 for K <= 2^26. So C is N
 rounded once.
+
+More than 11 diagonals have more limbs than that. Their sign is taken out first, so that all limbs are in
+0 .. 2^24 - 1. From the highest one that is not zero, four limbs hold at least 73 bits, all that a rounding
+looks at but whether anything follows: that is kept as an odd last bit (Boldo and Melquiond). The upper two
+limbs and the lower two are exact in float64, and one addition rounds.
 """
 
 from __future__ import annotations
@@ -32,6 +37,8 @@ LIMB = 3
 BITS = 8 * LIMB
 MASK = (1 << BITS) - 1
 EXACT = 1 << 53
+FEW = 11
+"""Diagonals up to which three terms hold the sum."""
 CHUNK = 1 << 14
 """Outputs worked on at a time, so that intermediate arrays stay in cache."""
 
@@ -42,7 +49,7 @@ def recombine(diagonals: Integers, rows: Exponents, columns: Exponents) -> NDArr
     Parameters
     ----------
     diagonals
-        D (slices, batch, m, n), slices 7 to 11, |D[t]| <= 2 (t + 1) 2^14 `MOST_TERMS`; only read.
+        D (slices, batch, m, n), slices 7 to 16, |D[t]| <= 2 (t + 1) 2^14 `MOST_TERMS`; only read.
     rows, columns
         (batch, m) and (batch, n).
 
@@ -55,11 +62,12 @@ def recombine(diagonals: Integers, rows: Exponents, columns: Exponents) -> NDArr
     value = np.empty((batch, m, n))
     unit = 14 + 8 * (slices - 1)
     step = max(1, CHUNK // n)
+    round_sum = _round if slices <= FEW else _round_many
     for i in range(batch):
         for start in range(0, m, step):
             where = slice(start, start + step)
             block = value[i, where]
-            _round(diagonals[:, i, where], block)
+            round_sum(diagonals[:, i, where], block)
             rescale(block, rows[i, where] - unit, columns[i])
     return value
 
@@ -90,6 +98,38 @@ def _round(diagonals: Integers, out: NDArray[np.float64]) -> None:
     error = (high - (out - back)) + (mid - back)
     sticky = error + (tail > 0) * 2.0 ** (2 * BITS - 1)
     out += np.where(error == 0, tail, sticky)
+
+
+def _round_many(diagonals: Integers, out: NDArray[np.float64]) -> None:
+    """Write N, rounded once, to ``out``, for any number of diagonals."""
+    negative = _limbs(diagonals)[-1] < 0
+    limbs = _limbs(np.where(negative, -diagonals, diagonals))
+    found = limbs != 0
+    # Three limbs of zero below the lowest, so that every highest limb has three that follow.
+    padded = np.concatenate((np.zeros_like(limbs[:3]), limbs))
+    highest = len(limbs) - 1 - found[::-1].argmax(axis=0)
+    first, second, third, fourth = (
+        np.take_along_axis(padded, (highest + 3 - place)[None], axis=0)[0] for place in range(4)
+    )
+    follows = np.cumsum(found, axis=0) - found  # nonzero limbs below each one
+    below = np.maximum(highest - 3, 0)[None]
+    odd = np.where(highest > 3, np.take_along_axis(follows, below, axis=0)[0] > 0, False)
+    upper = (first << BITS | second).astype(np.float64) * 2.0 ** (2 * BITS)
+    upper += (third << BITS | fourth | odd).astype(np.float64)
+    np.ldexp(np.where(negative, -upper, upper), BITS * (highest - 3), out=out)
+
+
+def _limbs(diagonals: Integers) -> Integers:
+    """N in limbs of 24 bits, the lowest first; the last one holds the sign and is -1 or 0."""
+    limbs, carry = [], None
+    for stop in range(len(diagonals), 0, -LIMB):
+        low, carry = _limb(diagonals[max(stop - LIMB, 0) : stop], carry)
+        limbs.append(low)
+    assert carry is not None
+    while ((carry != 0) & (carry != -1)).any():
+        limbs.append(carry & MASK)
+        carry = carry >> BITS
+    return np.array([*limbs, carry])
 
 
 def _limb(diagonals: Integers, carry: Integers | None) -> tuple[Integers, Integers]:

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log2
+from typing import NamedTuple
 
-__all__ = ["Scheme", "choose"]
+from numtrn.precision.digits import PEAK, PEAK_SUM
+
+__all__ = ["EngineCall", "Scheme", "choose"]
 
 FLOAT32_UNIT = 2.0**-24
 FLOAT64_UNIT = 2.0**-53
+
+MOST_SLICES = 16
+"""136 products, still far beyond a processor's rate; integrals with rounded zeros ask for 14."""
 
 SHORT = 256
 """Sums shorter than this take one more digit from the start: their |A||B| is rarely large enough for 7.
@@ -21,6 +27,16 @@ Promises of the sliced schemes grow no further than this, either.
 """
 
 INNER_PRODUCT = "K u |A||B|, any order: C.-P. Jeannerod, S. Rump, SIAM J. Matrix Anal. Appl. 34, 338 (2013)"
+
+
+class EngineCall(NamedTuple):
+    """One call of an `numtrn.precision.engine.Engine`: extents, and the largest |digit| (0 for a product)."""
+
+    batch: int
+    m: int
+    k: int
+    n: int
+    peak: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +59,6 @@ class Scheme:
         Roundoff that `bound` counts in: of the operands' type, 2^-53 for the sliced schemes.
     conversion
         Largest relative error of an operand as the engine sees it.
-    peak
-        Largest |digit| that an accumulator has to reckon with; 0 without digits.
     description
         One line.
     source
@@ -58,7 +72,6 @@ class Scheme:
     maximum_slices: int | None
     unit: float
     conversion: float
-    peak: int
     description: str
     source: str
 
@@ -98,13 +111,27 @@ class Scheme:
         s = slices or self.minimum_slices(k) or 0
         return s * (s + 1) // 2 * (3 if self.complex else 1)
 
-    def engine_shape(self, batch: int, m: int, k: int, n: int) -> tuple[int, int, int, int]:
-        """Extents of the real products that the engine makes for a product of these extents."""
-        if not self.complex:
-            return batch, m, k, n
+    def calls(self, batch: int, m: int, k: int, n: int) -> tuple[EngineCall, ...]:
+        """What the engine is asked for a product of these extents, the guard of sliced schemes apart.
+
+        Examples
+        --------
+        >>> [(call.batch, call.peak) for call in choose("complex128", "full").calls(5, 8, 9, 7)]
+        [(10, 128), (5, 256)]
+        """
         if self.maximum_slices is None:
-            return batch, m, 2 * k, 2 * n
-        return 3 * batch, m, k, n
+            twice = 2 if self.complex else 1
+            return (EngineCall(batch, m, twice * k, twice * n, 0),)
+        if self.complex:  # real and imaginary parts, then their sums
+            return EngineCall(2 * batch, m, k, n, PEAK), EngineCall(batch, m, k, n, PEAK_SUM)
+        return (EngineCall(batch, m, k, n, PEAK),)
+
+    def guard(self, batch: int, m: int, k: int, n: int) -> EngineCall | None:
+        """The guard product in bf16 of sliced schemes, which comes first; None without digits."""
+        if self.maximum_slices is None:
+            return None
+        twice = 2 if self.complex else 1
+        return EngineCall(batch, m, twice * k, twice * n, 0)
 
     def bound(self, k: int) -> float:
         """Promised componentwise error for sums of k products, in `unit` of |A||B|.
@@ -187,7 +214,6 @@ def _plain(dtype: str, operand_dtype: str) -> Scheme:
         maximum_slices=None,
         unit=unit,
         conversion=conversion,
-        peak=0,
         description=description,
         source=INNER_PRODUCT,
     )
@@ -199,11 +225,10 @@ SLICED = {
         dtype="float64",
         operand_dtype="bfloat16",
         kernel="sliced_gemm",
-        maximum_slices=11,
+        maximum_slices=MOST_SLICES,
         unit=FLOAT64_UNIT,
         conversion=0.0,
-        peak=128,
-        description="exact bf16 products of 8-bit digits, 7 to 11 of them as the data ask, rounded once",
+        description="exact bf16 products of 8-bit digits, 7 to 16 of them as the data ask, rounded once",
         source="K. Ozaki et al., Numer. Algorithms 59, 95 (2012); arXiv 2306.11975; arXiv 2511.13778",
     ),
     "complex128": Scheme(
@@ -211,10 +236,9 @@ SLICED = {
         dtype="complex128",
         operand_dtype="bfloat16",
         kernel="sliced_gemm",
-        maximum_slices=11,
+        maximum_slices=MOST_SLICES,
         unit=FLOAT64_UNIT,
         conversion=0.0,
-        peak=256,
         description="exact bf16 products of 8-bit digits, three for a complex one, rounded once",
         source="K. Ozaki et al., Numer. Algorithms 59, 95 (2012); arXiv 2511.13778; 3M: N. J. Higham, "
         "SIAM J. Matrix Anal. Appl. 13, 681 (1992)",

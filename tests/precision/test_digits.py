@@ -53,7 +53,7 @@ def side(x, parts=1):
     return Side(parts=parts, exponents=exponents(largest(parts)))
 
 
-@pytest.mark.parametrize("slices", [7, 8, 9, 10, 11])
+@pytest.mark.parametrize("slices", [7, 8, 9, 10, 11, 16])
 @pytest.mark.parametrize("scale", [0, -1060, 900])
 def test_digits_are_the_rounded_fixed_point_number(slices, scale):
     with np.errstate(under="ignore"):

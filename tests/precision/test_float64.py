@@ -24,13 +24,7 @@ def multiply(a, b, engine=None):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_bound(name, k):
     a, b = family(name, 24, k, 20)
-    try:
-        result = multiply(a[None], b[None])
-    except Declined as declined:
-        # Seven terms of 61 possible sizes: no number of digits for a whole row suffices.
-        if (name, k) != ("graded elements", 7) or "more than 11 slices" not in declined.reason:
-            raise
-        return
+    result = multiply(a[None], b[None])
     assert result.bound == min(k, 256) + 1
     error = oracle.error(result.value[0], oracle.product(a, b), oracle.size(a, b))
     assert error <= result.bound
@@ -90,7 +84,7 @@ def test_fuzz(data):
     try:
         result = multiply(a[None], b[None])
     except Declined as declined:
-        if not re.search("more than 11 slices|may overflow", declined.reason):
+        if not re.search("more than 16 slices|may overflow", declined.reason):
             raise
         return
     assert not oracle.exceeds(result.value[0], a, b, int(result.bound)).any()

@@ -58,7 +58,7 @@ def test_lower_bound_of_complex_components(seed):
     ("tiny", "expected"),
     [
         (0.0, "positive"),  # huge elements meet zeros only: exact
-        (2.0**-70, "zero"),  # they meet something that the guard cannot see
+        (2.0**-110, "zero"),  # they meet something that the guard cannot see
         (2.0**-20, "positive"),
     ],
 )

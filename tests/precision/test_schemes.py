@@ -40,17 +40,21 @@ def test_slices():
     full = choose("float64", "full")
     assert [full.minimum_slices(k) for k in (1, 255, 256, 9999)] == [8, 8, 7, 7]
     assert [full.products(1000, s) for s in range(7, 12)] == [28, 36, 45, 55, 66]
-    assert full.maximum_slices == 11
+    assert full.maximum_slices == 16
     assert choose("float32", "full").minimum_slices(9) is None
     assert choose("float32", "full").maximum_slices is None
 
 
-def test_engine_shapes():
-    shape = 2, 3, 4, 5
-    assert choose("float64", "full").engine_shape(*shape) == shape
-    assert choose("complex64", "full").engine_shape(*shape) == (2, 3, 8, 10)
-    assert choose("complex128", "bfloat16").engine_shape(*shape) == (2, 3, 8, 10)
-    assert choose("complex128", "full").engine_shape(*shape) == (6, 3, 4, 5)
+def test_calls_of_the_engine():
+    shape = (2, 3, 4, 5)
+    assert choose("float64", "full").calls(*shape) == ((*shape, 128),)
+    assert choose("float32", "full").calls(*shape) == ((*shape, 0),)
+    assert choose("complex64", "full").calls(*shape) == ((2, 3, 8, 10, 0),)
+    assert choose("complex128", "bfloat16").calls(*shape) == ((2, 3, 8, 10, 0),)
+    assert choose("complex128", "full").calls(*shape) == ((4, 3, 4, 5, 128), (2, 3, 4, 5, 256))
+    assert choose("complex128", "full").guard(*shape) == (2, 3, 8, 10, 0)
+    assert choose("float64", "full").guard(*shape) == (*shape, 0)
+    assert choose("float32", "full").guard(*shape) is None
 
 
 def test_every_precision_has_a_scheme():
