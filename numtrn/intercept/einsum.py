@@ -90,7 +90,7 @@ def _caught(original: Callable[..., Any], operands: tuple[Any, ...], kwargs: dic
         return original(*operands, **kwargs)
     try:
         written, arrays = _take_apart(operands)
-        reading = _read(written, tuple(array.shape for array in arrays))
+        reading = _read(written, _shapes(arrays))
     except Exception:  # operands that are no arrays, or wrong subscripts, of which the original tells
         return original(*operands, **kwargs)
     if reading.work == 0 or (block is not None and reading.work < block.min_work):
@@ -120,7 +120,7 @@ def _take_apart(operands: Sequence[Any]) -> tuple[str, tuple[Array, ...]]:
     Raises
     ------
     TypeError
-        Where an operand is not exactly an array, or a list of labels is none.
+        Where a list of labels is none.
     ValueError
         For a single operand.
     """
@@ -131,11 +131,22 @@ def _take_apart(operands: Sequence[Any]) -> tuple[str, tuple[Array, ...]]:
         written = ",".join(map(_letters, operands[1::2]))
         if len(operands) % 2:
             written += "->" + _letters(operands[-1])
-    if not all(type(array) is np.ndarray for array in arrays):
-        raise TypeError("only exact arrays are looked at")
     if len(arrays) < 2:
         raise ValueError("a single operand multiplies nothing")
     return written, arrays
+
+
+def _shapes(arrays: tuple[Array, ...]) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the operands.
+
+    Raises
+    ------
+    TypeError
+        Where one is not exactly an array.
+    """
+    if {*map(type, arrays)} != {np.ndarray}:
+        raise TypeError("only exact arrays are looked at")
+    return tuple([array.shape for array in arrays])
 
 
 def _letters(labels: Sequence[Any]) -> str:

@@ -127,8 +127,12 @@ def enter(min_work: float) -> Token:
         For `leave` and `small_calls`.
     """
     token = Token(float(min_work), threading.get_ident(), hook.small())
-    _thread.tokens.append(token)
-    _refresh()
+    tokens = _thread.tokens
+    tokens.append(token)
+    if len(tokens) == 1:
+        hook.set_open(1, token.min_work)
+    else:
+        _refresh()
     return token
 
 
@@ -141,7 +145,11 @@ def leave(token: Token) -> None:
     if token.alive:
         small_calls(token)
         token.alive = False
-    if token.thread == threading.get_ident():
+    tokens = _thread.tokens
+    if len(tokens) == 1 and tokens[0] is token:
+        tokens.clear()
+        hook.set_open(0, 0.0)
+    elif token.thread == threading.get_ident():
         _refresh()
 
 
@@ -159,7 +167,8 @@ def small_calls(token: Token) -> tuple[int, float]:
 
 def _refresh() -> None:
     """Set the thread's gate by its openings; those closed in other threads are dropped here."""
-    tokens = _thread.tokens = [token for token in _thread.tokens if token.alive]
+    tokens = _thread.tokens
+    tokens[:] = [token for token in tokens if token.alive]
     hook.set_open(len(tokens), min((token.min_work for token in tokens), default=0.0))
 
 
@@ -169,7 +178,7 @@ def block_here() -> OpenBlock | None:
     if block is None:
         _refresh()  # maybe it was closed in another thread
         return None
-    if isinstance(block.gate, Token) and block.gate.thread != threading.get_ident():
+    if not isinstance(block.gate, Token) or block.gate.thread != threading.get_ident():
         return None  # the context was copied into this thread
     return block
 
