@@ -21,6 +21,9 @@ from numtrn.verify import verify
 
 __all__ = ["offer"]
 
+NOT_THE_USERS = ("numtrn", "numpy", "scipy")
+"""Packages whose frames lie between the user's line and ours."""
+
 _warned: set[tuple[str, str]] = set()
 _warned_lock = threading.Lock()
 
@@ -133,10 +136,10 @@ def _record(
 
 
 def _users_level() -> int:
-    """Stack level, as `warnings.warn` counts it from the caller, of the first frame outside numtrn."""
+    """Stack level, as `warnings.warn` counts it from the caller, of the user's own frame."""
     level = 1
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "numtrn":
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in NOT_THE_USERS:
         frame = frame.f_back
         level += 1
     return level
