@@ -16,6 +16,7 @@ from operator import index
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from numtrn.intercept import gate
 from numtrn.intercept.blas import observed
@@ -144,9 +145,14 @@ def _shapes(arrays: tuple[Array, ...]) -> tuple[tuple[int, ...], ...]:
     TypeError
         Where one is not exactly an array.
     """
-    if {*map(type, arrays)} != {np.ndarray}:
-        raise TypeError("only exact arrays are looked at")
-    return tuple([array.shape for array in arrays])
+    if len(arrays) == 2:  # the usual case, which small calls wait for
+        a, b = arrays
+        if type(a) is ndarray and type(b) is ndarray:
+            return a.shape, b.shape
+    for array in arrays:
+        if type(array) is not ndarray:
+            raise TypeError("only exact arrays are looked at")
+    return tuple(array.shape for array in arrays)
 
 
 def _letters(labels: Sequence[Any]) -> str:
