@@ -114,6 +114,13 @@ def location(suite):
     return suite.path.format(core="core" if old else "_core")
 
 
+def left_out(suite):
+    """Reason by full name of a test that is left out."""
+    path = location(suite)
+    separator = "::" if path.endswith(".py") else "/"
+    return {f"{path}{separator}{test}": reason for test, reason in suite.deselect.items()}
+
+
 def run(suite, mode, options, deadline):
     """Run a suite in a process of its own; gives outcome by test, and the seconds it took."""
     folder, path = site(suite.package), location(suite)
@@ -124,7 +131,7 @@ def run(suite, mode, options, deadline):
         command = [sys.executable, "-m", "pytest", "-q", "-c", HERE / "pytest.ini", "-p", "inside_block"]
         command += ["--rootdir", folder, "--confcutdir", folder, folder / path]
         command += ["-k", suite.keyword] if suite.keyword else []
-        command += [f"--deselect={path}::{test}" for test in suite.deselect]
+        command += [f"--deselect={test}" for test in left_out(suite)]
         command += ["--numtrn-mode", mode, "--numtrn-report", report, "--numtrn-target", options.target]
         command += ["--numtrn-timeout", str(options.timeout)]
         command += ["--numtrn-all"] * options.all + ["--numtrn-verify"] * options.verify
@@ -189,11 +196,13 @@ def row(suite, outcomes, seconds):
 def print_exceptions(options, known):
     """Say which tests were treated differently, and why."""
     for suite in options.suites:
-        for test, reason in suite.deselect.items():
-            print(f"left out: {location(suite)}::{test}: {reason}")
+        for test, reason in left_out(suite).items():
+            print(f"left out: {test}: {reason}")
     if not options.all:
-        for test, reason in HEAVY.items():
-            print(f"min_work={HEAVY_MIN_WORK:,} in place of 1: {test}: {reason}")
+        for suite in options.suites:
+            for test in HEAVY:
+                if test.startswith(location(suite)):
+                    print(f"min_work={HEAVY_MIN_WORK:,} in place of 1: {test}: {HEAVY[test]}")
     for line in known:
         print(f"known failure ({line.package} {line.version}): {line.test}: {line.reason}")
 
