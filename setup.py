@@ -14,7 +14,7 @@ setup(
             define_macros=[("Py_LIMITED_API", "0x030A0000")],
             py_limited_api=True,
             optional=True,
-            extra_compile_args=["-O2", "-std=c11", "-Wall", "-Wextra"],
+            extra_compile_args=["-O2", "-std=c11", "-Wall", "-Wextra", "-ftls-model=initial-exec"],
             libraries=["m", "dl"],
         )
     ],

@@ -37,8 +37,12 @@ static _Thread_local struct {
     double small_work;   /* their multiply-adds */
 } gate;
 
-/* What the Python callback answers. */
-enum { DECLINED = 0, DONE = 1, DECLINED_AND_RECORDED = 2 };
+/* What the Python callback answers; it may also have raised. */
+enum { DECLINED = 0, DONE = 1, DECLINED_AND_RECORDED = 2, RAISED = 3 };
+
+/* Who writes the result of a call that raised. NumPy's dot clears its out= before it calls CBLAS, so that only the
+ * original's result can still be right there; everywhere else the output is as it was, and stays so. */
+enum { LEAVE_OUTPUT, COMPLETE_OUTPUT };
 
 /* How a call passes a thunk: made by `begin`, closed by `end`. */
 struct passage {
@@ -57,7 +61,7 @@ static double now(void)
 }
 
 /* Ask Python. An exception stays set in the thread state, and NumPy or f2py, which look for one when the call
- * returns, raise it; the call then counts as done. */
+ * returns, raise it. */
 static int ask(int number, double work, const int64_t *words, int count)
 {
     fenv_t environment;
@@ -76,7 +80,7 @@ static int ask(int number, double work, const int64_t *words, int count)
             answer = (int)PyLong_AsLong(result);
             Py_DECREF(result);
         } else {
-            answer = DONE;
+            answer = RAISED;
         }
     }
     PyGILState_Release(held);
@@ -96,7 +100,7 @@ static void report(double seconds)
     PyGILState_Release(held);
 }
 
-/* Only for threads that are inside a block. After it, unless the answer is DONE, the thunk calls the original
+/* Only for threads that are inside a block. After it the thunk calls the original where `runs_original` says so,
  * and then `end`. The thread is busy meanwhile: the matmul loop goes on to call CBLAS, which must neither ask
  * nor count a second time. */
 static struct passage begin(int number, double work, const int64_t *words, int count)
@@ -110,8 +114,13 @@ static struct passage begin(int number, double work, const int64_t *words, int c
         if (passage.answer == DECLINED_AND_RECORDED)
             passage.start = now();
     }
-    gate.busy = passage.answer != DONE;
+    gate.busy = 1;
     return passage;
+}
+
+static int runs_original(struct passage passage, int raised)
+{
+    return passage.answer == RAISED ? raised == COMPLETE_OUTPUT : passage.answer != DONE;
 }
 
 static void end(struct passage passage)
@@ -122,15 +131,15 @@ static void end(struct passage passage)
 }
 
 /* The body of every thunk: PASS calls the original. */
-#define GUARD(number, work, PASS, ...)                                                                      \
+#define GUARD(number, work, raised, PASS, ...)                                                                     \
     do {                                                                                                    \
         if (UNLIKELY(gate.open && !gate.busy)) {                                                            \
             const int64_t words[] = {__VA_ARGS__};                                                          \
             struct passage passage = begin(number, work, words, COUNT(words));                              \
-            if (passage.answer != DONE) {                                                                   \
+            if (runs_original(passage, raised)) {                                                           \
                 PASS;                                                                                       \
-                end(passage);                                                                               \
             }                                                                                               \
+            end(passage);                                                                                   \
         } else {                                                                                            \
             PASS;                                                                                           \
         }                                                                                                   \
@@ -176,7 +185,7 @@ typedef void (*loop_t)(char **, const intptr_t *, const intptr_t *, void *);
 #define MATMUL_THUNK(name)                                                                                  \
     static void name(char **args, const intptr_t *dims, const intptr_t *steps, void *data)                  \
     {                                                                                                       \
-        GUARD(N_##name, (double)dims[0] * dims[1] * dims[2] * dims[3],                                      \
+        GUARD(N_##name, (double)dims[0] * dims[1] * dims[2] * dims[3], LEAVE_OUTPUT,                        \
               ((loop_t)originals[N_##name])(args, dims, steps, data),                                       \
               (intptr_t)args[0], (intptr_t)args[1], (intptr_t)args[2], dims[0], dims[1], dims[2], dims[3],  \
               steps[0], steps[1], steps[2], steps[3], steps[4], steps[5], steps[6], steps[7], steps[8]);    \
@@ -192,7 +201,7 @@ MATMUL(MATMUL_THUNK)
     {                                                                                                       \
         typedef void (*gemm_t)(int, int, int, integer, integer, integer, scalar, const void *, integer,     \
                                const void *, integer, scalar, void *, integer);                             \
-        GUARD(N_##name, (double)m * (double)n * (double)k,                                                  \
+        GUARD(N_##name, (double)m * (double)n * (double)k, COMPLETE_OUTPUT,                                 \
               ((gemm_t)originals[N_##name])(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta,  \
                                             c, ldc),                                                        \
               order, trans_a, trans_b, m, n, k, (intptr_t)address alpha, (intptr_t)a, lda, (intptr_t)b,     \
@@ -206,7 +215,7 @@ CBLAS(GEMM_THUNK, gemm)
     {                                                                                                       \
         typedef void (*syrk_t)(int, int, int, integer, integer, scalar, const void *, integer, scalar,      \
                                void *, integer);                                                            \
-        GUARD(N_##name, 0.5 * (double)n * ((double)n + 1) * (double)k,                                      \
+        GUARD(N_##name, 0.5 * (double)n * ((double)n + 1) * (double)k, COMPLETE_OUTPUT,                     \
               ((syrk_t)originals[N_##name])(order, uplo, trans, n, k, alpha, a, lda, beta, c, ldc),         \
               order, uplo, trans, n, k, (intptr_t)address alpha, (intptr_t)a, lda, (intptr_t)address beta,  \
               (intptr_t)c, ldc);                                                                            \
@@ -268,10 +277,10 @@ static double work_potrf(void *const *a)
             for (int i = 0; i < arity; i++)                                                                 \
                 words[i] = (intptr_t)arguments[i];                                                          \
             struct passage passage = begin(N_##name, work(arguments), words, arity);                        \
-            if (passage.answer != DONE) {                                                                   \
+            if (runs_original(passage, LEAVE_OUTPUT)) {                                                     \
                 ((routine_t)originals[N_##name])(ARGUMENTS_##arity);                                        \
-                end(passage);                                                                               \
             }                                                                                               \
+            end(passage);                                                                                   \
             return;                                                                                         \
         }                                                                                                   \
         ((routine_t)originals[N_##name])(ARGUMENTS_##arity);                                                \
