@@ -19,15 +19,15 @@ __all__ = ["main"]
 def main(argv: Sequence[str]) -> int:
     """Run one command; gives its exit status."""
     parser = _parser()
+    if list(argv[:1]) == ["demo"]:  # which reads its own options
+        from numtrn import demo
+
+        return demo.main(argv[1:])
     known = parser.parse_args(argv)
     if known.command == "doctor":
         from numtrn import doctor
 
         return doctor.main()
-    if known.command == "demo":
-        from numtrn import demo
-
-        return demo.main(known.rest)
     if known.command == "run":
         return run(known)
     parser.print_help()
@@ -72,10 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m numtrn", description="NumPy and SciPy on AWS Trainium")
     parser.add_argument("--version", action="version", version=f"numtrn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    demo = commands.add_parser(
-        "demo", help="DF-MP2 energies through kernels, compared with PySCF's", add_help=False
-    )
-    demo.add_argument("rest", nargs=argparse.REMAINDER)
+    commands.add_parser("demo", help="DF-MP2 energies through kernels, compared with PySCF's")
     commands.add_parser("doctor", help="what works on this machine, and what is missing for the rest")
     run_parser = commands.add_parser(
         "run", help="run a script unchanged inside a block, with an account at the end"

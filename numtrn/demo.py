@@ -74,11 +74,11 @@ def transform(integrals: Array, occupied: Array, virtual: Array) -> Array:
 
 
 def fit(mixed: Array, metric: Array) -> Array:
-    """B(Q,ia) with sum over Q of B(Q,ia) B(Q,jb) = (ia|jb), by the inverse square root of the metric."""
-    values, vectors = scipy.linalg.eigh(metric)
-    inverse_root = np.dot(vectors / np.sqrt(values), vectors.T)
+    """B(Q,ia) with sum over Q of B(Q,ia) B(Q,jb) = (ia|jb), by the Cholesky factor of the metric."""
+    lower = scipy.linalg.cholesky(metric, lower=True)
     naux, nocc, nvir = mixed.shape
-    fitted: Array = inverse_root @ mixed.reshape(naux, nocc * nvir)
+    columns = mixed.reshape(naux, nocc * nvir)
+    fitted: Array = scipy.linalg.solve_triangular(lower, columns, lower=True)
     return fitted.reshape(naux, nocc, nvir)
 
 

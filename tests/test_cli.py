@@ -66,6 +66,14 @@ def test_a_wrong_argument_says_so(args, words):
     assert "Traceback" not in done.stderr
 
 
+def test_demo_reads_its_own_options():
+    done = python("-m", "numtrn", "demo", "--molecule", "water", "--target", "interpreter", "--chip", "trn1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "target interpreter, chip trn1" in done.stdout
+    assert "benzene" not in done.stdout
+    assert python("-m", "numtrn", "demo", "--molecule", "gold").returncode == 2
+
+
 def test_doctor_reports_layers_and_targets():
     done = python("-m", "numtrn", "doctor")
     assert done.returncode == 0, done.stdout + done.stderr

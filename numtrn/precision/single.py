@@ -68,7 +68,8 @@ def _expand(parts: tuple[Array, ...]) -> Array:
     pairs = np.empty((batch, 2 * k, 2 * n), np.float32)
     pairs[:, 0::2, 0::2] = real
     pairs[:, 0::2, 1::2] = imaginary
-    np.negative(imaginary, out=pairs[:, 1::2, 0::2])
+    # Not np.negative: NumPy 2.4's is wrong where input and output both have certain strides.
+    np.multiply(imaginary, -1, out=pairs[:, 1::2, 0::2])
     pairs[:, 1::2, 1::2] = real
     return pairs
 

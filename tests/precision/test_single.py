@@ -117,3 +117,16 @@ def test_comfortable_float32_goes_to_the_engine_uncopied():
     gemm(choose("complex64", "full"), z, z.transpose(0, 2, 1), Engine())
     assert np.shares_memory(seen[2], z)
     assert seen[3].shape == (1, 10, 8)
+
+
+@pytest.mark.parametrize("size", [2, 3, 40])
+def test_complex64_with_a_transposed_right_operand(size):
+    """NumPy 2.4's np.negative with out= is wrong for some strides; products of these ran into it."""
+    rng = np.random.default_rng(size)
+    a, b = (
+        rng.integers(-9, 9, (1, size, size)) + 1j * rng.integers(-9, 9, (1, size, size)) for _ in range(2)
+    )
+    transposed = b.astype(np.complex64).transpose(0, 2, 1)
+    c = gemm(choose("complex64", "full"), a.astype(np.complex64), transposed, ExactEngine()).value
+    expected = np.einsum("bij,bkj->bik", a, b)
+    assert np.array_equal(c, expected)
