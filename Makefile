@@ -5,6 +5,10 @@ BIN     := $(VENV)/bin
 VENV126 := .venv-numpy126
 PIP     := -m pip install --quiet --disable-pip-version-check
 
+# The interpreter makes many products of moderate size: a second BLAS thread gains next to nothing on them, and
+# costs a factor of ten and more where another process wants the second core.
+export OPENBLAS_NUM_THREADS ?= 1
+
 .PHONY: help demo test test-numpy126 test-long compat check bench wheel clean
 .DELETE_ON_ERROR:
 

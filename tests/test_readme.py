@@ -10,7 +10,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.S | re.M)
+    """Contents of the fenced blocks of a language, in order."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)
+    return [content for name, content in fenced if name == language]
 
 
 def without_times(text):
