@@ -1,0 +1,177 @@
+"""Targets: choosing one, loading kernels, and the hardware paths against doubles of the contract."""
+
+import ast
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import numtrn
+from numtrn import interp, targets
+from numtrn.machine import CHIPS
+from numtrn.targets import detect, load, neuron, simulator
+
+KERNELS = Path(__file__).parents[2] / "kernels"
+
+
+def test_every_kernel_file_is_found():
+    files = {path.stem for path in KERNELS.glob("*.py")} - {"__init__"}
+    assert set(load.kernel_names()) == files
+
+
+@pytest.mark.parametrize("name", load.kernel_names())
+def test_a_kernel_says_what_it_does_and_imports_nki_only(name):
+    tree = ast.parse((KERNELS / f"{name}.py").read_text())
+    for word in ("Engines", "SBUF", "PSUM", "DMA", "Bound"):
+        assert word in ast.get_docstring(tree)
+    imports = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    assert set(imports) <= {"nki", "nki.isa", "nki.language"}
+    assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("name", load.kernel_names())
+def test_a_kernel_keeps_to_the_portable_subset(name):
+    """No Python that is undocumented for kernels, or that 0.3.0 forbids (NKI language and migration guides)."""
+    forbidden = (
+        ast.ListComp,
+        ast.GeneratorExp,
+        ast.Lambda,
+        ast.Try,
+        ast.Is,
+        ast.IsNot,
+        ast.Starred,
+        ast.With,
+    )
+    tree = ast.parse((KERNELS / f"{name}.py").read_text())
+    assert not [node for node in ast.walk(tree) if isinstance(node, forbidden)]
+    called = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    helpers = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert called - helpers <= {"range", "min", "len"}
+
+
+def test_loading_leaves_sys_modules_alone():
+    before = set(sys.modules)
+    load.load_kernel("gemm", interp.modules)
+    assert {name for name in set(sys.modules) - before if name.startswith(("nki", "numtrn_kernels"))} == set()
+
+
+def test_a_kernel_that_imports_more_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "greedy.py").write_text("import nki\nimport os\n")
+    monkeypatch.setattr(load.resources, "files", lambda package: tmp_path)
+    with pytest.raises(ImportError, match=r"kernels/greedy.py imports 'os'; a kernel may import nki"):
+        load.load_kernel("greedy", interp.modules)
+
+
+# ---- Choosing ----
+
+
+def machine(monkeypatch, *, devices=(), nki="nki is not installed"):
+    monkeypatch.setattr(detect, "neuron_devices", lambda: tuple(devices))
+    monkeypatch.setattr(detect, "nki_problem", lambda: nki)
+
+
+@pytest.mark.parametrize(
+    ("devices", "nki", "asked", "chosen"),
+    [
+        ((), "missing", "", "interpreter"),
+        ((), "missing", "1", "interpreter"),
+        ((), "", "", "interpreter"),
+        ((), "", "1", "simulator"),
+        (("/dev/neuron0",), "missing", "", "interpreter"),
+        (("/dev/neuron0",), "", "", "neuron"),
+        (("/dev/neuron0",), "", "1", "neuron"),
+    ],
+)
+def test_auto_takes_hardware_then_a_simulator_that_is_asked_for(monkeypatch, devices, nki, asked, chosen):
+    machine(monkeypatch, devices=devices, nki=nki)
+    monkeypatch.setenv("NKI_SIMULATOR", asked)
+    monkeypatch.setenv("NKI_PRECISE_FP", "")
+    monkeypatch.setenv("NEURON_PLATFORM_TARGET_OVERRIDE", "")
+    assert targets.select("auto", "trn2").name == chosen
+
+
+def test_an_unusable_target_says_all_that_is_missing(monkeypatch):
+    machine(monkeypatch)
+    with pytest.raises(
+        numtrn.TargetUnavailableError, match=r"no Neuron device.*nki is not installed.*interpreter"
+    ):
+        targets.select("neuron", "trn2")
+
+
+def test_devices_are_found_by_their_files(tmp_path):
+    for name in ("neuron0", "neuron11", "neuron_other", "null"):
+        (tmp_path / name).touch()
+    assert detect.neuron_devices(str(tmp_path)) == (str(tmp_path / "neuron0"), str(tmp_path / "neuron11"))
+
+
+@pytest.mark.parametrize(
+    ("version", "good"), [("0.0.1", False), ("0.2.9", False), ("0.3.0", True), ("0.6.0+x", True)]
+)
+def test_versions_tell_placeholders_from_releases(monkeypatch, version, good):
+    monkeypatch.setattr(detect.metadata, "version", lambda name: version)
+    monkeypatch.setattr(detect.util, "find_spec", lambda name: object())
+    assert (detect.package("nki").problem == "") == good
+
+
+# ---- The hardware paths, against doubles ----
+
+
+@pytest.fixture
+def real_nki(monkeypatch):
+    """A double of ``nki``: kernels called with arrays run, ``nki.simulate(kernel)`` gives a callable."""
+
+    def simulate(kernel):
+        return lambda *arguments: interp.simulate(kernel, arguments, chip=CHIPS["trn3"]).outputs
+
+    double = ModuleType("nki")
+    vars(double).update(vars(interp.modules["nki"]), simulate=simulate, jit=simulate)
+    monkeypatch.setitem(sys.modules, "nki", double)
+    for name in ("nki.isa", "nki.language"):
+        monkeypatch.setitem(sys.modules, name, interp.modules[name])
+    machine(monkeypatch, devices=["/dev/neuron0"], nki="")
+    monkeypatch.setenv("NKI_PRECISE_FP", "0")
+    monkeypatch.setenv("NEURON_PLATFORM_TARGET_OVERRIDE", "gen2")
+    neuron._kernel.cache_clear()
+    simulator._kernel.cache_clear()
+    yield double
+    neuron._kernel.cache_clear()
+    simulator._kernel.cache_clear()
+
+
+@pytest.mark.parametrize("target", ["neuron", "simulator"])
+def test_a_product_through_the_real_nki(real_nki, target, monkeypatch):
+    if target == "simulator":  # there a kernel is decorated, and simulated by name
+        monkeypatch.setattr(real_nki, "jit", lambda kernel: kernel)
+    rng = np.random.default_rng(0)
+    a = rng.integers(-99, 99, (40, 50)).astype(float)
+    with numtrn.enabled(target=target, chip="trn3", min_work=0, strict=True, verify=True) as session:
+        c = a @ a.T
+    assert np.array_equal(c, (a.astype(int) @ a.T.astype(int)))
+    assert session.calls[0].target == target
+    assert session.counts["kernel"] == 1
+
+
+def test_the_simulator_is_told_chip_and_exact_storage(real_nki):
+    import os
+
+    targets.select("simulator", "trn1")
+    assert os.environ["NKI_PRECISE_FP"] == "1"
+    assert os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] == "trn1"
+
+
+def test_on_hardware_the_plan_compares_predicted_times(real_nki):
+    small, large = np.ones((300, 300)), np.broadcast_to(1.0, (8192, 8192))
+    with numtrn.enabled(target="neuron", chip="trn2"):
+        refused = numtrn.explain(np.matmul, small, small)
+        planned = numtrn.explain(np.matmul, large, large)
+    assert isinstance(refused, numtrn.Refusal)
+    assert "predicted" in refused.reason or "below the plan's least" in refused.reason
+    assert isinstance(planned, numtrn.Plan)
+    assert "against NumPy" in planned.reason
+    assert planned.numpy_seconds > planned.prediction.total
