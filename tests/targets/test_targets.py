@@ -33,7 +33,7 @@ def test_a_kernel_says_what_it_does_and_imports_nki_only(name):
 
 @pytest.mark.parametrize("name", load.kernel_names())
 def test_a_kernel_keeps_to_the_portable_subset(name):
-    """No Python that is undocumented for kernels, or that 0.3.0 forbids (NKI language and migration guides)."""
+    """Nothing undocumented for kernels, or forbidden since 0.3.0 (NKI language and migration guides)."""
     forbidden = (
         ast.ListComp,
         ast.GeneratorExp,
