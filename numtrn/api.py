@@ -9,7 +9,7 @@ from typing import Any
 from numtrn import array, intercept
 from numtrn.array.recognise import describe
 from numtrn.block import OpenBlock, current, variable
-from numtrn.options import UNSET, Options, resolve
+from numtrn.options import UNSET, from_environment, resolve
 from numtrn.plan import Plan, Refusal, make_plan, threshold
 from numtrn.session import Session
 from numtrn.targets import select
@@ -174,11 +174,6 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan | R
     if block is not None:
         options, target = block.options, block.target.name
     else:
-        options = _environment()
+        options = from_environment()
         target = select(options.target, options.chip).name
     return make_plan(describe(function, args, kwargs), options, target)
-
-
-def _environment() -> Options:
-    names = ("target", "chip", "precision", "min_work", "strict", "verify")
-    return resolve(**dict.fromkeys(names, UNSET))

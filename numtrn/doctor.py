@@ -8,8 +8,7 @@ from importlib import metadata
 import numpy as np
 
 from numtrn import api, intercept
-from numtrn.options import UNSET as LEFT_OUT
-from numtrn.options import Options, resolve
+from numtrn.options import from_environment
 from numtrn.targets import availability, detect, select
 from numtrn.version import __version__
 
@@ -52,16 +51,11 @@ def _versions() -> list[str]:
 
 def _settings() -> list[str]:
     try:
-        options = _environment()
+        options = from_environment()
     except (TypeError, ValueError) as problem:
         return [f"the environment holds a wrong setting: {problem}"]
     target = select("auto", options.chip).name
     return [f"{options}", f"target='auto' takes the {target} here"]
-
-
-def _environment() -> Options:
-    names = ("target", "chip", "precision", "min_work", "strict", "verify")
-    return resolve(**dict.fromkeys(names, LEFT_OUT))
 
 
 def _neuron() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from numtrn.machine import CHIPS
 
-__all__ = ["CHIP_NAMES", "PRECISIONS", "TARGETS", "UNSET", "Options", "resolve"]
+__all__ = ["CHIP_NAMES", "PRECISIONS", "TARGETS", "UNSET", "Options", "from_environment", "resolve"]
 
 TARGETS = ("auto", "neuron", "simulator", "interpreter")
 CHIP_NAMES = tuple(CHIPS)
@@ -77,6 +77,17 @@ def resolve(**given: Any) -> Options:
         elif os.environ.get(variable, "") != "":
             settings[name] = reader(os.environ[variable], f"{variable}=")
     return Options(**settings)
+
+
+def from_environment() -> Options:
+    """Settings from the environment, then defaults.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `resolve`.
+    """
+    return resolve(**dict.fromkeys(Options.__dataclass_fields__, UNSET))
 
 
 def _choice(value: Any, where: str, allowed: tuple[str, ...]) -> str:

@@ -46,8 +46,8 @@ def parse(args: Sequence[Any]) -> tuple[str, tuple[Array, ...]]:
 
 def _check(terms: Sequence[str], output: str, operands: Sequence[Array]) -> None:
     """What opt_einsum leaves to whoever computes: extents that agree, and an output of distinct labels."""
-    if len(set(output)) < len(output):
-        raise ValueError(f"einsum's output names each label once; got {output!r}")
+    if len(set(output)) < len(output) or not set(output) <= set("".join(terms)):
+        raise ValueError(f"einsum's output names labels of its operands, each once; got {output!r}")
     extents: dict[str, int] = {}
     for term, operand in zip(terms, operands, strict=True):
         if len(term) != operand.ndim:
