@@ -22,7 +22,11 @@ def main(argv: Sequence[str]) -> int:
     if list(argv[:1]) == ["demo"]:  # which reads its own options
         from numtrn import demo
 
-        return demo.main(argv[1:])
+        try:
+            return demo.main(argv[1:])
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+            return 130
     known = parser.parse_args(argv)
     if known.command == "doctor":
         from numtrn import doctor
