@@ -85,7 +85,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         self._opened: list[OpenBlock] = []
 
     def __enter__(self) -> Session:
-        intercept.install()
+        layers = intercept.install()
         parent = current()
         least = threshold(self._options, self._target.name)
         gate = intercept.enter(least)
@@ -94,6 +94,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             self._target.chip.name,
             parent=parent.session if parent else None,
             small=functools.partial(intercept.small_calls, gate),
+            blind=[f"{layer.name}: {layer.reason}" for layer in layers if not layer.on],
         )
         block = OpenBlock(
             options=self._options,

@@ -6,7 +6,7 @@ A session only collects and prints; it decides nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +86,8 @@ class Session:
         The session of the enclosing block: calls are recorded there too.
     small
         Gives (calls, multiply-adds) that were below the threshold and never looked at.
+    blind
+        What this block cannot see, in words: layers of interception that are off, each with its reason.
     """
 
     def __init__(
@@ -94,9 +96,11 @@ class Session:
         chip: str,
         parent: Session | None = None,
         small: Callable[[], tuple[int, float]] | None = None,
+        blind: Sequence[str] = (),
     ) -> None:
         self.target = target
         self.chip = chip
+        self.blind = tuple(blind)
         self._parent = parent
         self._small = small or (lambda: (0, 0.0))
         self._calls: list[Call] = []
@@ -195,6 +199,7 @@ def render(session: Session) -> str:
     ]
     if session.target == "interpreter" and counts["kernel"]:
         lines.append("times are the interpreter's on this machine; they say nothing about a device")
+    lines += [f"calls are not caught by {layer}" for layer in session.blind]
     return "\n".join(lines)
 
 

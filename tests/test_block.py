@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import numtrn
+from numtrn import intercept
 from numtrn.block import current
 
 a = np.random.default_rng(0).standard_normal((40, 40))
@@ -206,6 +207,15 @@ def test_printing_says_what_ran_where_and_why():
     assert "% of the multiply-adds of the contractions ran in kernels" in text
     assert "say nothing about a device" in text
     assert "kernel=3" in repr(session)
+
+
+def test_a_session_says_which_layers_are_off(monkeypatch):
+    off = intercept.LayerStatus("L1 matmul loops", False, "the C thunks were not built")
+    monkeypatch.setattr(intercept, "install", lambda: (off,))
+    with block() as session:
+        pass
+    assert session.blind == ("L1 matmul loops: the C thunks were not built",)
+    assert "calls are not caught by L1 matmul loops: the C thunks were not built" in str(session)
 
 
 def test_an_empty_session_prints():
