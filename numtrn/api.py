@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -123,13 +124,27 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         block = variable.get()
         while block is not None and block not in self._opened:
             block = block.parent
+        if block is None and not self._opened:
+            raise RuntimeError("this block is not open: `with` enters it before it leaves it")
         if block is None:
             return self._opened.pop()
         self._opened.remove(block)
         return block
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorate a function, so that each call of it runs in a block of its own."""
+        """Decorate a function, so that each call of it runs in a block of its own.
+
+        Raises
+        ------
+        TypeError
+            For coroutine functions and generators, whose bodies run after the call has returned.
+        """
+        later = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+        if any(kind(function) for kind in later):
+            raise TypeError(
+                f"numtrn.enabled decorates plain functions; {function.__name__} is a coroutine "
+                "or a generator, whose body runs after the call. Write `with numtrn.enabled():` inside it"
+            )
 
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:

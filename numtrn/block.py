@@ -7,10 +7,11 @@ as none, which a task that was created inside it may otherwise still hold. Enter
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numtrn.options import Options
@@ -32,6 +33,8 @@ class OpenBlock:
     parent: OpenBlock | None = None
     gate: Any = None
     """What `numtrn.intercept.leave` needs."""
+    thread: int = field(default_factory=threading.get_ident)
+    """Who entered it; a context that was copied into another thread does not bring it there."""
     alive: bool = True
 
 
@@ -39,9 +42,9 @@ variable: ContextVar[OpenBlock | None] = ContextVar("numtrn_block", default=None
 
 
 def current() -> OpenBlock | None:
-    """The innermost block open in this context, or None."""
-    block = variable.get()
-    while block is not None and not block.alive:
+    """The innermost block open in this context that this thread has entered, or None."""
+    block, here = variable.get(), threading.get_ident()
+    while block is not None and not (block.alive and block.thread == here):
         block = block.parent
     return block
 
@@ -49,8 +52,9 @@ def current() -> OpenBlock | None:
 @contextmanager
 def suspended() -> Iterator[None]:
     """Run NumPy's own code: no call inside is caught."""
-    token = variable.set(None)
+    before = variable.get()
     try:
+        variable.set(None)
         yield
     finally:
-        variable.reset(token)
+        variable.set(before)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from numtrn.api import enabled
+from numtrn.errors import TargetUnavailableError
 from numtrn.options import CHIP_NAMES, PRECISIONS, TARGETS, UNSET
 from numtrn.version import __version__
 
@@ -43,6 +44,11 @@ def run(known: argparse.Namespace) -> int:
 
     The exit status is the script's own. The account is printed also when the script raises.
     """
+    try:
+        block = enabled(**_settings(known))
+    except (TypeError, ValueError, TargetUnavailableError) as problem:
+        print(f"numtrn run: {problem}", file=sys.stderr)
+        return 2
     script = Path(known.script)
     if not script.is_file():
         print(
@@ -50,8 +56,8 @@ def run(known: argparse.Namespace) -> int:
         )
         return 2
     sys.argv = [str(script), *known.rest]
-    sys.path.insert(0, str(script.resolve().parent))
-    with enabled(**_settings(known)) as session:
+    sys.path[0] = str(script.resolve().parent)  # in place of the directory that `python -m` put there
+    with block as session:
         try:
             runpy.run_path(str(script), run_name="__main__")
         finally:
@@ -62,14 +68,7 @@ def run(known: argparse.Namespace) -> int:
 def _settings(known: argparse.Namespace) -> dict[str, Any]:
     names = ("target", "chip", "precision", "min_work", "strict", "verify")
     given = {name: getattr(known, name) for name in names}
-    return {name: UNSET if value in (None, False) else value for name, value in given.items()}
-
-
-def _work(text: str) -> int:
-    try:
-        return int(float(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"takes a number of multiply-adds; got {text!r}") from None
+    return {name: UNSET if value is None or value is False else value for name, value in given.items()}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     run_parser.add_argument("--target", choices=TARGETS)
     run_parser.add_argument("--chip", choices=CHIP_NAMES)
     run_parser.add_argument("--precision", choices=PRECISIONS)
-    run_parser.add_argument("--min-work", type=_work, metavar="MULTIPLY_ADDS")
+    run_parser.add_argument("--min-work", metavar="MULTIPLY_ADDS")
     run_parser.add_argument("--strict", action="store_true", help="a kernel failure is an error")
     run_parser.add_argument("--verify", action="store_true", help="compare every kernel result with NumPy's")
     run_parser.add_argument("script")

@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 
-from numtrn.block import OpenBlock, current, suspended
+from numtrn.block import OpenBlock, current
 from numtrn.errors import KernelError, KernelFallbackWarning
 from numtrn.launch import Outcome, launch
 from numtrn.plan import Plan, Refusal, make_plan
@@ -19,7 +19,7 @@ from numtrn.request import Array, Operands, Request, Routine
 from numtrn.session import Call
 from numtrn.verify import verify
 
-__all__ = ["offer"]
+__all__ = ["offer", "offer_in"]
 
 NOT_THE_USERS = ("numtrn", "numpy", "scipy")
 """Packages whose frames lie between the user's line and ours."""
@@ -53,14 +53,16 @@ def offer(request: Request, operands: Operands) -> Array | None:
         When the block verifies and the result is outside the promised bound.
     """
     block = current()
-    if block is None:
+    return None if block is None else offer_in(block, request, operands)
+
+
+def offer_in(block: OpenBlock, request: Request, operands: Operands) -> Array | None:
+    """The same for a given block. That nothing is caught meanwhile is the caller's affair."""
+    plan = make_plan(request, block.options, block.target.name)
+    if isinstance(plan, Refusal):
+        _record(block, request, reason=plan.reason)
         return None
-    with suspended():
-        plan = make_plan(request, block.options, block.target.name)
-        if isinstance(plan, Refusal):
-            _record(block, request, reason=plan.reason)
-            return None
-        return _run(block, plan, operands)
+    return _run(block, plan, operands)
 
 
 def _run(block: OpenBlock, plan: Plan, operands: Operands) -> Array | None:
@@ -73,10 +75,13 @@ def _run(block: OpenBlock, plan: Plan, operands: Operands) -> Array | None:
     except Exception as cause:
         _fail(block, plan, cause)
         return None
+    except BaseException as cause:
+        _record(block, plan.request, reason=f"ended by {type(cause).__name__}", failed=True)
+        raise
     seconds = time.perf_counter() - start
+    _record(block, plan.request, reason=plan.reason, plan=plan, outcome=outcome, seconds=seconds)
     if block.options.verify:
         verify(plan, operands, outcome)
-    _record(block, plan.request, reason=plan.reason, plan=plan, outcome=outcome, seconds=seconds)
     return outcome.value
 
 
@@ -117,7 +122,7 @@ def _record(
         route="numpy",
         reason=reason,
         work=request.work,
-        contraction=not isinstance(request, Routine),
+        contraction=not isinstance(request, Routine) or request.contraction,
         target=block.target.name,
         chip=block.target.chip.name,
         failed=failed,
@@ -130,9 +135,15 @@ def _record(
             bytes=outcome.bytes,
             launches=outcome.launches,
             slices=outcome.slices,
-            bound=f"{outcome.bound:g} {plan.scheme.unit_text} |A||B|",
+            bound=_bound(plan, outcome),
         )
     block.session.record(call)
+
+
+def _bound(plan: Plan, outcome: Outcome) -> str:
+    """The promise of a call in words."""
+    text = f"{outcome.bound:g} {plan.scheme.unit_text} |A||B|"
+    return f"{text} + {outcome.underflow:.2g} max|A_i| max|B_j|" if outcome.underflow else text
 
 
 def _users_level() -> int:

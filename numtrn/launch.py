@@ -44,6 +44,9 @@ class Outcome:
         Digit planes used, or None.
     bound
         Promised componentwise error in units of u |A||B|.
+    underflow
+        Added to it: this times the largest |A| of the row and |B| of the column; see
+        `numtrn.precision.records.Product`.
     """
 
     value: Array
@@ -51,6 +54,7 @@ class Outcome:
     bytes: int
     slices: int | None
     bound: float
+    underflow: float
 
 
 def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
@@ -75,14 +79,17 @@ def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
         Whatever the target raises.
     """
     engine = KernelEngine(target)
-    a, b = as_gemm(plan, operands)
-    computed = gemm(plan.scheme, a, b, engine)
+    with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
+        a, b = as_gemm(plan, operands)
+        computed = gemm(plan.scheme, a, b, engine)
+        value = as_asked(plan, computed.value, operands)
     return Outcome(
-        value=as_asked(plan, computed.value, operands),
+        value=value,
         launches=engine.launches,
         bytes=engine.bytes,
         slices=computed.slices,
         bound=computed.bound,
+        underflow=computed.underflow,
     )
 
 
@@ -113,7 +120,9 @@ def as_asked(plan: Plan, product: Array, operands: Operands) -> Array:
         product = like(operands.alpha, product.dtype) * product
     if plan.gemm.reads_c:
         assert operands.c is not None
-        product = product + like(operands.beta, product.dtype) * operands.c
+        # A factor of one is not multiplied: 1 * (inf + 0j) is inf + nan j.
+        factor = None if operands.beta == 1 else like(operands.beta, product.dtype)
+        product = product + (operands.c if factor is None else factor * operands.c)
     return product
 
 

@@ -6,6 +6,7 @@ is not set. Nothing here looks at the machine.
 
 from __future__ import annotations
 
+import operator
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -91,25 +92,43 @@ def from_environment() -> Options:
 
 
 def _choice(value: Any, where: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         names = ", ".join(repr(name) for name in allowed)
         raise ValueError(f"{where} takes one of {names}; got {value!r}")
-    return str(value)
+    return value
+
+
+MOST_WORK = 10**18
+"""More multiply-adds than any call has."""
 
 
 def _work(value: Any, where: str) -> int | None:
     if value is None or value in ("none", "None"):
         return None
-    rule = f"{where} takes a number of multiply-adds, 0 or more, or None (the plan decides); got {value!r}"
+    rule = (
+        f"{where} takes a whole number of multiply-adds from 0 to 1e18, or None (the plan decides); "
+        f"got {value!r}"
+    )
     if isinstance(value, bool):
         raise TypeError(rule)
     try:
-        work = float(value)
+        work = operator.index(value)
+    except TypeError:
+        work = _whole(value, rule)
+    if not 0 <= work <= MOST_WORK:
+        raise ValueError(rule)
+    return work
+
+
+def _whole(value: Any, rule: str) -> int:
+    """A whole number written as text or as a float, such as ``"1e6"``."""
+    try:
+        number = float(value)
     except (TypeError, ValueError):
         raise TypeError(rule) from None
-    if not work >= 0 or work != work // 1:
+    if not number.is_integer():
         raise ValueError(rule)
-    return int(work)
+    return int(number)
 
 
 def _flag(value: Any, where: str) -> bool:
@@ -123,8 +142,8 @@ def _flag(value: Any, where: str) -> bool:
         "no": False,
         "off": False,
     }
-    if isinstance(value, bool):
-        return value
+    if type(value).__name__ in ("bool", "bool_"):  # NumPy's own too
+        return bool(value)
     if isinstance(value, str) and value.lower() in words:
         return words[value.lower()]
     raise ValueError(f"{where} takes True or False (1 or 0 in the environment); got {value!r}")

@@ -102,13 +102,17 @@ class Contraction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Routine:
-    """A recognised call that no kernel covers; planning it gives a refusal with the reason."""
+    """A recognised call that no kernel covers; planning it gives a refusal with the reason.
+
+    ``contraction`` tells products, which count in a session's share, from other routines.
+    """
 
     function: str
     dtype: str
     shapes: tuple[tuple[int, ...], ...]
     work: int
     reason: str
+    contraction: bool
 
 
 Request: TypeAlias = Gemm | Contraction | Routine

@@ -152,12 +152,34 @@ class Session:
 
     def time_last(self, seconds: float) -> None:
         """Fill in the time of the newest record, which NumPy has computed meanwhile."""
+        untimed = self._calls[-1] if self._calls else None
+        if untimed is None or untimed.seconds is not None:
+            return
+        timed = replace(untimed, seconds=seconds)
         session: Session | None = self
         while session is not None:
             with session._lock:
-                if session._calls and session._calls[-1].seconds is None:
-                    session._calls[-1] = replace(session._calls[-1], seconds=seconds)
+                for place in reversed(range(len(session._calls))):
+                    if session._calls[place] is untimed:
+                        session._calls[place] = timed
+                        break
             session = session._parent
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: what happened until now, apart from any enclosing session."""
+        small = self.small
+        return {
+            "target": self.target,
+            "chip": self.chip,
+            "blind": self.blind,
+            "calls": self.calls,
+            "small": small,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        small = state["small"]
+        self.__init__(state["target"], state["chip"], blind=state["blind"], small=lambda: small)  # type: ignore[misc]
+        self._calls = list(state["calls"])
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}={count}" for name, count in self.counts.items())

@@ -36,6 +36,12 @@ def test_run_executes_the_script_in_a_block_and_reports(script):
     assert "1 calls by kernels" in done.stderr
 
 
+def test_run_takes_a_least_work_of_zero(script):
+    script.write_text(script.read_text().replace("150, 150", "9, 9"))
+    done = python("-m", "numtrn", "run", "--min-work", "0", str(script))
+    assert "1 calls by kernels" in done.stderr
+
+
 def test_run_gives_the_scripts_exit_status_and_still_reports(script):
     script.write_text(script.read_text() + "sys.exit(7)\n")
     done = python("-m", "numtrn", "run", str(script))
@@ -55,7 +61,10 @@ def test_run_shows_the_scripts_own_error(script):
     [
         (["run", "nowhere.py"], "there is no file nowhere.py"),
         (["run", "--target", "gpu", "x.py"], "invalid choice: 'gpu'"),
-        (["run", "--min-work", "lots", "x.py"], "takes a number of multiply-adds; got 'lots'"),
+        (["run", "--min-work", "lots", "x.py"], "got 'lots'"),
+        (["run", "--min-work", "1.5", "x.py"], "got '1.5'"),
+        (["run", "--min-work=-1", "x.py"], "got '-1'"),
+        (["run", "--target", "neuron", "x.py"], "no Neuron device"),
         (["fly"], "invalid choice: 'fly'"),
     ],
 )

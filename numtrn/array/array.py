@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -9,10 +10,9 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from numtrn import dispatch
-from numtrn.array.recognise import recognise
+from numtrn.array.recognise import Recognised, recognise
 from numtrn.block import current, suspended
 from numtrn.request import Array as HostArray
-from numtrn.request import Routine
 
 __all__ = ["Array", "asarray"]
 
@@ -91,8 +91,29 @@ class Array(NDArrayOperatorsMixin):
     def __iter__(self) -> Any:
         return (_wrap(row) for row in self._data)
 
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __index__(self) -> int:
+        return operator.index(self._data)
+
     def __float__(self) -> float:
         return float(self._data)
+
+    def __complex__(self) -> complex:
+        return complex(self._data)
+
+    def __format__(self, form: str) -> str:
+        return format(self._data, form)
+
+    def __copy__(self) -> Array:
+        return Array(self._data.copy())
+
+    def __deepcopy__(self, memo: Any) -> Array:
+        return Array(self._data.copy())
 
     def __repr__(self) -> str:
         return f"numtrn.{self._data!r}"
@@ -103,7 +124,7 @@ class Array(NDArrayOperatorsMixin):
         return np.array(self._data, dtype=dtype) if copy else np.asarray(self._data, dtype=dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if ufunc is np.matmul and method == "__call__" and not set(kwargs) - {"out"}:
+        if ufunc is np.matmul and method == "__call__":
             return _call(ufunc, inputs, kwargs)
         plain = {name: _unwrap(value) for name, value in kwargs.items()}
         result = getattr(ufunc, method)(*(_unwrap(x) for x in inputs), **plain)
@@ -121,24 +142,34 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) ->
     """A function on plain data: by kernels where the open block's plan says so, else by NumPy."""
     plain_args = _unwrap(args)
     plain = {name: _unwrap(value) for name, value in kwargs.items()}
-    planned = False
-    if current() is not None and not set(kwargs) - {"axes", "optimize"}:
-        recognised = recognise(function, plain_args, plain)
-        if recognised.operands is not None and not isinstance(recognised.request, Routine):
-            planned = True
-            value = dispatch.offer(recognised.request, recognised.operands())
-            if value is not None:
-                return _wrap(np.array(value.reshape(recognised.shape), order="C")[()])
-    if planned:  # refused, and recorded: NumPy's own code, not to be caught again below
-        with suspended():
-            return _give(function(*plain_args, **plain), kwargs.get("out"))
-    return _give(function(*plain_args, **plain), kwargs.get("out"))
+    out = kwargs.get("out")
+    block = current()
+    recognised = _recognised(function, plain_args, plain) if block is not None else None
+    if block is None or recognised is None or recognised.operands is None:
+        return _give(function(*plain_args, **plain), out)
+    with suspended():  # what is computed here, refused or not, is not to be caught again below
+        value = dispatch.offer_in(block, recognised.request, recognised.operands())
+        if value is None:
+            return _give(function(*plain_args, **plain), out)
+    return _wrap(np.array(value.reshape(recognised.shape), order="C")[()])
+
+
+def _recognised(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Recognised | None:
+    """The call in neutral terms; None where NumPy is to compute it, or to say what is wrong with it."""
+    if set(kwargs) - {"axes", "optimize"}:
+        return None
+    try:
+        return recognise(function, args, kwargs)
+    except Exception:  # a wrong call: NumPy's own error is the one to see
+        return None
 
 
 def _give(result: Any, out: Any) -> Any:
-    """A result as the caller expects it: the ``out`` that was given, or a numtrn array."""
+    """A result as the caller expects it: what was given as ``out``, and numtrn arrays for the rest."""
     if isinstance(out, tuple) and len(out) == 1:
         out = out[0]
+    if isinstance(out, tuple):
+        return tuple(_wrap(one) if given is None else given for one, given in zip(result, out, strict=True))
     return out if out is not None else _wrap(result)
 
 

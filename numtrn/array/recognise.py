@@ -6,6 +6,7 @@ row, or a form that has no kernel, becomes a `Routine` with the reason.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -19,6 +20,7 @@ from numtrn.subscripts import parse
 __all__ = ["Recognised", "describe", "recognise"]
 
 PREFIXES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
+DOT_FAMILY = ("numpy.dot", "numpy.inner", "numpy.tensordot")
 BLAS3 = ("symm", "hemm", "syr2k", "her2k", "herk", "trmm", "trsm", "trtrs", "potrf")
 
 
@@ -42,8 +44,38 @@ class Recognised:
 
 
 def describe(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
-    """The request that a call makes."""
-    return recognise(function, args, kwargs).request
+    """The request that a call on plain arrays makes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the call itself would be wrong.
+    """
+    try:
+        request = recognise(function, args, kwargs).request
+    except ValueError:
+        raise
+    except (TypeError, IndexError) as problem:
+        name = getattr(function, "__name__", repr(function))
+        text = f"{name} with these arguments is no right call, so there is nothing to explain: {problem}"
+        raise TypeError(text) from problem
+    if isinstance(request, Gemm) and request.function in DOT_FAMILY and _by_vector(request):
+        reason = "NumPy computes a product with a vector by GEMV or DOT, for which there is no kernel"
+        return Routine(
+            function=request.function,
+            dtype=request.dtype,
+            shapes=request.shapes,
+            work=request.work,
+            reason=reason,
+            contraction=True,
+        )
+    return request
+
+
+def _by_vector(gemm: Gemm) -> bool:
+    """Whether np.dot takes an operand for a vector: one row, or one column, but for an outer product."""
+    outer = gemm.k == 1 and gemm.m > 1 and gemm.n > 1
+    return not outer and 1 in (gemm.m, gemm.k, gemm.n)
 
 
 def recognise(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Recognised:
@@ -64,7 +96,9 @@ def recognise(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     }
     row = rows.get(function)
     if row is not None:
-        return row(*args, **{name: value for name, value in kwargs.items() if name != "out"})
+        return row(
+            *args, **{name: value for name, value in kwargs.items() if name not in ("out", "optimize")}
+        )
     name = _blas_name(function)
     if name[1:] == "gemm":
         return _blas_gemm(name, *args, **kwargs)
@@ -80,8 +114,13 @@ def recognise(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     )
 
 
-def _matmul(a: Any, b: Any, /, **_: Any) -> Recognised:
+def _matmul(a: Any, b: Any, /, axes: Any = None, **other: Any) -> Recognised:
     a, b = np.asarray(a), np.asarray(b)
+    if axes is not None or other:
+        given = ", ".join(f"{name}=" for name in ("axes", *other))
+        return _routine(
+            "numpy.matmul", (a, b), f"{given} was given: only the call itself tells", contraction=True
+        )
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("matmul takes arrays of at least one dimension; got a scalar")
     rows, columns = a.shape[-2:-1], b.shape[-1:] if b.ndim > 1 else ()
@@ -107,7 +146,7 @@ def _matmul(a: Any, b: Any, /, **_: Any) -> Recognised:
     return Recognised(request=request, shape=lead + rows + columns, operands=operands)
 
 
-def _dot(a: Any, b: Any, /, **_: Any) -> Recognised:
+def _dot(a: Any, b: Any) -> Recognised:
     a, b = np.asarray(a), np.asarray(b)
     if a.ndim != 2 or b.ndim != 2:
         reason = "np.dot makes one GEMM of two matrices only; use matmul, tensordot or einsum for more axes"
@@ -115,7 +154,7 @@ def _dot(a: Any, b: Any, /, **_: Any) -> Recognised:
     return _product("numpy.dot", a, b)
 
 
-def _inner(a: Any, b: Any, /) -> Recognised:
+def _inner(a: Any, b: Any) -> Recognised:
     a, b = np.asarray(a), np.asarray(b)
     if a.ndim != 2 or b.ndim != 2:
         reason = "np.inner makes one GEMM of two matrices only; use tensordot or einsum for more axes"
@@ -125,13 +164,11 @@ def _inner(a: Any, b: Any, /) -> Recognised:
 
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Recognised:
     a, b = np.asarray(a), np.asarray(b)
-    if isinstance(axes, int):
-        axes_a, axes_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    if not np.iterable(axes):
+        count = operator.index(axes)
+        axes_a, axes_b = list(range(a.ndim - count, a.ndim)), list(range(count))
     else:
-        axes_a, axes_b = (
-            [int(axis) % max(x.ndim, 1) for axis in np.atleast_1d(given)]
-            for x, given in zip((a, b), axes, strict=True)
-        )
+        axes_a, axes_b = (_axes(x, given) for x, given in zip((a, b), axes, strict=True))
     if [a.shape[i] for i in axes_a] != [b.shape[i] for i in axes_b]:
         raise ValueError(
             f"tensordot contracts axes of equal size; got {a.shape}, {b.shape} and axes={axes!r}"
@@ -151,8 +188,16 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Recognised:
     return Recognised(request=request, shape=shape, operands=operands)
 
 
-def _einsum(*args: Any, **_: Any) -> Recognised:
+def _einsum(*args: Any, **other: Any) -> Recognised:
     subscripts, arrays = parse(args)
+    for name, value in other.items():
+        if value is not None and value not in ("K", "safe"):
+            return _routine(
+                "numpy.einsum", arrays, f"{name}= was given: NumPy computes that", contraction=True
+            )
+    if any(array.dtype.char not in "fdFD" for array in arrays):
+        kinds = ", ".join(sorted({array.dtype.name for array in arrays}))
+        return _routine("numpy.einsum", arrays, f"operands of {kinds} stay with NumPy", contraction=True)
     request = Contraction(
         function="numpy.einsum",
         dtype=_dtype(*arrays),
@@ -175,7 +220,7 @@ def _blas_gemm(
     trans_b: int = 0,
     overwrite_c: int = 0,
 ) -> Recognised:
-    shape_a, shape_b = np.shape(a), np.shape(b)
+    shape_a, shape_b = _matrix(name, "a", a), _matrix(name, "b", b)
     (m, k), n = shape_a[:: -1 if trans_a else 1], shape_b[0 if trans_b else 1]
     request = Gemm(
         function=f"scipy.linalg.blas.{name}", dtype=PREFIXES[name[0]], m=m, k=k, n=n, reads_c=beta != 0
@@ -193,7 +238,7 @@ def _blas_syrk(
     lower: int = 0,
     overwrite_c: int = 0,
 ) -> Recognised:
-    n, k = np.shape(a)[:: -1 if trans else 1]
+    n, k = _matrix(name, "a", a)[:: -1 if trans else 1]
     request = Gemm(
         function=f"scipy.linalg.blas.{name}",
         dtype=PREFIXES[name[0]],
@@ -204,6 +249,18 @@ def _blas_syrk(
         triangle="lower" if lower else "upper",
     )
     return Recognised(request=request, shape=(n, n))
+
+
+def _axes(x: Array, given: Any) -> list[int]:
+    """Axes counted from the front."""
+    return [range(x.ndim)[operator.index(axis)] for axis in np.atleast_1d(given)]
+
+
+def _matrix(name: str, argument: str, x: Any) -> tuple[int, ...]:
+    shape: tuple[int, ...] = np.shape(x)
+    if len(shape) != 2:
+        raise ValueError(f"{name} takes a matrix as {argument}; got an array of shape {shape}")
+    return shape
 
 
 def _product(function: str, a: Array, b: Array) -> Recognised:
@@ -218,7 +275,7 @@ def _product(function: str, a: Array, b: Array) -> Recognised:
     return Recognised(request=request, shape=(a.shape[0], b.shape[1]), operands=operands)
 
 
-def _routine(function: str, args: Sequence[Any], reason: str) -> Recognised:
+def _routine(function: str, args: Sequence[Any], reason: str, *, contraction: bool = False) -> Recognised:
     arrays = [x for x in args if isinstance(x, np.ndarray)]
     request = Routine(
         function=function,
@@ -226,6 +283,7 @@ def _routine(function: str, args: Sequence[Any], reason: str) -> Recognised:
         shapes=tuple(x.shape for x in arrays),
         work=0,
         reason=reason,
+        contraction=contraction,
     )
     return Recognised(request=request)
 

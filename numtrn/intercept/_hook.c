@@ -67,8 +67,9 @@ static int ask(int number, double work, const int64_t *words, int count)
     fenv_t environment;
     int answer = DECLINED;
     PyGILState_STATE held = PyGILState_Ensure();
-    /* An exception is on its way already, from an earlier piece of the same call: let the original go on. */
-    if (ask_callback && !PyErr_Occurred()) {
+    if (PyErr_Occurred()) {
+        answer = RAISED; /* by an earlier piece of the same call */
+    } else if (ask_callback) {
         /* What kernels raise in the floating-point flags must not become a warning of the caller's. */
         feholdexcept(&environment);
         gate.busy = 1;
@@ -92,9 +93,12 @@ static void report(double seconds)
 {
     PyGILState_STATE held = PyGILState_Ensure();
     if (timed_callback && !PyErr_Occurred()) {
+        fenv_t environment;
+        feholdexcept(&environment);
         gate.busy = 1;
         PyObject *result = PyObject_CallFunction(timed_callback, "d", seconds);
         gate.busy = 0;
+        fesetenv(&environment);
         Py_XDECREF(result);
     }
     PyGILState_Release(held);
@@ -575,13 +579,17 @@ static PyObject *set_open(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *set_busy(PyObject *Py_UNUSED(module), PyObject *busy)
+/* In one C function, because an interrupt between two lines of Python could leave the mark behind. */
+static PyObject *call_busy(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    int old = gate.busy, wanted = PyObject_IsTrue(busy);
-    if (wanted < 0)
+    PyObject *function, *first, *second;
+    if (!PyArg_ParseTuple(args, "OOO", &function, &first, &second))
         return NULL;
-    gate.busy = wanted;
-    return PyBool_FromLong(old);
+    int old = gate.busy;
+    gate.busy = 1;
+    PyObject *result = PyObject_CallFunctionObjArgs(function, first, second, NULL);
+    gate.busy = old;
+    return result;
 }
 
 static PyObject *is_asking(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
@@ -620,7 +628,7 @@ static PyMethodDef methods[] = {
     {"replace_import", replace_import, METH_VARARGS, "The same for imports of a symbol; gives how many."},
     {"set_callbacks", set_callbacks, METH_VARARGS, "Set what is asked, and what is told times."},
     {"set_open", set_open, METH_VARARGS, "Open blocks of this thread and their least work."},
-    {"set_busy", set_busy, METH_O, "Mark this thread busy, or not; gives what it was."},
+    {"call_busy", call_busy, METH_VARARGS, "Call a function of two arguments with this thread marked busy."},
     {"is_asking", is_asking, METH_NOARGS, "Whether this thread is in a block and not busy."},
     {"count_small", count_small, METH_O, "Count a call of so many multiply-adds as small."},
     {"small", small, METH_NOARGS, "Small calls of this thread, and their multiply-adds."},

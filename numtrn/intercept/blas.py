@@ -99,7 +99,10 @@ def syrk(
 ) -> Caught:
     """One triangle of C = alpha op(A) op(A)^T + beta C; arguments as for `gemm`."""
     factor = scalar_at(beta, stored.dtype)
-    # For real types "C" is another word for "T"; for complex ones SYRK does not know it.
+    if trans == "C" and np.dtype(stored.dtype).kind == "c":
+        reason = "complex SYRK does not know trans='C': BLAS says so itself"
+        return observed(stored.function, stored.dtype, ((n, k),), n * (n + 1) // 2 * k, reason)
+    # For real types "C" is another word for "T".
     operand = stored.operand(a, n, k, lda, "N" if trans == "N" else "T")
     request = Gemm(
         function=stored.function,
@@ -115,10 +118,23 @@ def syrk(
 
 
 def observed(
-    function: str, dtype: str, shapes: tuple[tuple[int, ...], ...], work: float, reason: str
+    function: str,
+    dtype: str,
+    shapes: tuple[tuple[int, ...], ...],
+    work: float,
+    reason: str,
+    *,
+    contraction: bool = True,
 ) -> Caught:
     """A call that is only noted, with the reason."""
-    request = Routine(function=function, dtype=dtype, shapes=shapes, work=int(work), reason=reason)
+    request = Routine(
+        function=function,
+        dtype=dtype,
+        shapes=shapes,
+        work=int(work),
+        reason=reason,
+        contraction=contraction,
+    )
     return Caught(request, Operands(inputs=()), _never)
 
 

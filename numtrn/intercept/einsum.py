@@ -97,8 +97,8 @@ def _caught(original: Callable[..., Any], operands: tuple[Any, ...], kwargs: dic
     if reading.work == 0 or (block is not None and reading.work < block.min_work):
         gate.hook.count_small(reading.work)
         return original(*operands, **kwargs)
-    with gate.busy():
-        computed = gate.offer(_request(reading, arrays, kwargs), Operands(inputs=arrays))
+    request = _request(reading, arrays, kwargs)
+    computed = gate.hook.call_busy(gate.offer, request, Operands(inputs=arrays))
     if computed is not None:
         try:
             return _give(computed, reading, arrays, kwargs.get("out"))
@@ -128,6 +128,9 @@ def _take_apart(operands: Sequence[Any]) -> tuple[str, tuple[Array, ...]]:
     if isinstance(operands[0], str):
         written, arrays = operands[0], tuple(operands[1:])
     else:
+        for labels in (*operands[1::2], *operands[len(operands) // 2 * 2 :]):
+            if not isinstance(labels, list | tuple):  # an iterator could not be read twice
+                raise TypeError("labels are given as lists or tuples")
         arrays = tuple(operands[: len(operands) // 2 * 2 : 2])
         written = ",".join(map(_letters, operands[1::2]))
         if len(operands) % 2:
@@ -203,7 +206,7 @@ def _objection(reading: Reading, kwargs: dict[str, Any], dtype: np.dtype[Any]) -
     """Why these arguments leave the call to NumPy; empty when they do not."""
     for name, value in kwargs.items():
         if name != "out" and not _is_default(name, value):
-            return f"{name}={value!r} was given: NumPy computes that"
+            return f"{name}= was given: NumPy computes that"
     out = kwargs.get("out")
     if out is None:
         return ""

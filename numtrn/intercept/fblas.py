@@ -73,7 +73,7 @@ def _syrk(function: str, dtype: str, _: float, words: bytes) -> Caught:
 def _noted(shapes: Callable[[Words], Shapes], function: str, dtype: str, work: float, words: bytes) -> Caught:
     routine = function.rsplit(".", 1)[1][1:]
     reason = f"no kernel yet for ?{routine}: it stays with SciPy"
-    return blas.observed(function, dtype, shapes(_unpack(words)), work, reason)
+    return blas.observed(function, dtype, shapes(_unpack(words)), work, reason, contraction=False)
 
 
 def _with_integers(words: bytes, positions: tuple[int, ...]) -> Words:

@@ -7,6 +7,7 @@ recognised by the handler of its thunk, and offers it to `numtrn.dispatch`. Inst
 
 from __future__ import annotations
 
+import sys
 import threading
 import traceback
 import warnings
@@ -33,7 +34,6 @@ __all__ = [
     "Caught",
     "Token",
     "block_here",
-    "busy",
     "connect",
     "enter",
     "hook",
@@ -177,20 +177,7 @@ def block_here() -> OpenBlock | None:
     block = current()
     if block is None:
         _refresh()  # maybe it was closed in another thread
-        return None
-    if not isinstance(block.gate, Token) or block.gate.thread != threading.get_ident():
-        return None  # the context was copied into this thread
     return block
-
-
-@contextmanager
-def busy() -> Iterator[None]:
-    """Run NumPy's own code in this thread: nothing is asked about."""
-    before = hook.set_busy(True)
-    try:
-        yield
-    finally:
-        hook.set_busy(before)
 
 
 # ---- Answering ----
@@ -230,10 +217,11 @@ def _ask(number: int, work: float, words: bytes) -> int:
 
 
 def _answer(caught: Caught) -> int:
+    handled = sys.exc_info()[1]  # the caller may be in an except clause; that error is none of ours
     try:
         result = offer(caught.request, caught.operands)
     except BaseException as error:
-        _forget(error)
+        _forget(error, {id(handled)})
         raise
     if result is None:
         return DECLINED_AND_RECORDED
@@ -268,13 +256,17 @@ def unrecognised(error: Exception) -> None:
         warnings.warn(text, KernelFallbackWarning, stacklevel=2)
 
 
-def _forget(error: BaseException | None, seen: frozenset[int] = frozenset()) -> None:
-    """Clear the frames that an error has passed: they hold views of memory that goes with the call."""
+def _forget(error: BaseException | None, seen: set[int]) -> None:
+    """Clear the frames that an error has passed: they hold views of memory that goes with the call.
+
+    All of them are below the call, because what was raised before it is in ``seen``.
+    """
     if error is None or id(error) in seen:
         return
+    seen.add(id(error))
     traceback.clear_frames(error.__traceback__)
-    for other in (error.__cause__, error.__context__):
-        _forget(other, seen | {id(error)})
+    _forget(error.__cause__, seen)
+    _forget(error.__context__, seen)
 
 
 @contextmanager

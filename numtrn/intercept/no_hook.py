@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
-__all__ = ["count_small", "is_asking", "set_busy", "set_callbacks", "set_open", "small", "thunks"]
+__all__ = ["call_busy", "count_small", "is_asking", "set_callbacks", "set_open", "small", "thunks"]
 
 
 class _Gate(threading.local):
@@ -35,10 +36,14 @@ def set_open(blocks: int, min_work: float) -> None:
     _gate.open = blocks
 
 
-def set_busy(busy: bool) -> bool:
-    """Mark this thread busy, or not; gives what it was."""
-    before, _gate.busy = _gate.busy, busy
-    return before
+def call_busy(function: Callable[[Any, Any], Any], first: Any, second: Any) -> Any:
+    """Call a function of two arguments with this thread marked busy."""
+    before = _gate.busy
+    try:
+        _gate.busy = True
+        return function(first, second)
+    finally:
+        _gate.busy = before
 
 
 def is_asking() -> bool:

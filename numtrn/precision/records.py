@@ -31,6 +31,9 @@ class Product:
         |C - AB| <= bound * unit * |A||B| componentwise, plus underflow; ``unit`` is the scheme's. Of
         complex products this holds for real and imaginary part, with |Ar||Br| + |Ai||Bi| and
         |Ar||Bi| + |Ai||Br| for |A||B|.
+    underflow
+        Added to the bound: this times the largest |A_i,k| of the row and |B_k,j| of the column. Not zero
+        only at a lowered precision, where scaled operands are multiplied in fp32's range of exponents.
     note
         What the data made of the scheme, for a session to show; may be empty.
     """
@@ -39,3 +42,4 @@ class Product:
     slices: int | None
     bound: float
     note: str
+    underflow: float = 0.0

@@ -1,8 +1,10 @@
 """Products in one of the engine's own types: float32 at full precision, and every dtype at a lowered one.
 
-Operands are scaled by powers of two where their exponents do not fit comfortably into fp32, so that float64
-exponents neither overflow nor vanish. Elements smaller than 2^-126 of their row's (or column's) largest may
-become zero: that is the underflow term, K 2^-124 times the scales of row and column. No digits here.
+float32 and complex64 at full precision go to the engine as they are. Everything else is scaled by powers of
+two, row by row and column by column, so that exponents neither overflow nor vanish as a whole. What is small
+beside the largest of its row or column may still vanish in fp32, alone or in a product: below 2^-126 of both
+scales together. That is the underflow term, K 2^-124 max|A_i| max|B_j|, which `Product.underflow` states. No
+digits here.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from numtrn.request import Array
 
 __all__ = ["gemm_single"]
 
-COMFORT = 32
-"""float32 operands whose rows and columns have exponents up to this size go to the engine as they are."""
+UNDERFLOW = 2.0**-124
+"""What a product of scaled elements may lose: each factor 2^-126, and the product itself 2^-126, and scales
+are powers of two, up to twice the largest element."""
 
 
 def gemm_single(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
@@ -34,7 +37,7 @@ def gemm_single(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
     sizes, column_sizes = largest((lhs,)), largest(columns, axis=1)
     declined_range(sizes, column_sizes, lhs.shape[2], a.dtype)
     e, f = exponents(sizes), exponents(column_sizes)
-    plain = a.dtype in (np.float32, np.complex64) and max(np.abs(e).max(), np.abs(f).max()) <= COMFORT
+    plain = a.dtype in (np.float32, np.complex64) and scheme.operand_dtype == "float32"
     if not plain:
         lhs = _scaled(lhs, e[:, :, np.newaxis])
         columns = tuple(_scaled(part, f[:, np.newaxis, :]) for part in columns)
@@ -42,8 +45,13 @@ def gemm_single(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
     if len(columns) == 2:
         f = np.repeat(f, 2, axis=1)
     value = np.ascontiguousarray(product, np.float32) if plain else _back(product, e, f, a.real.dtype)
-    note = "" if plain else "rows and columns scaled by powers of two"
-    return Product(value=value.view(a.dtype), slices=None, bound=scheme.bound(a.shape[2]), note=note)
+    return Product(
+        value=value.view(a.dtype),
+        slices=None,
+        bound=scheme.bound(a.shape[2]),
+        underflow=0.0 if plain else lhs.shape[2] * UNDERFLOW * 4,
+        note="" if plain else "rows and columns scaled by powers of two",
+    )
 
 
 def _pairs(a: Array) -> Array:

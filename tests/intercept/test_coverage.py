@@ -194,6 +194,7 @@ def test_solve_triangular_is_noted(spy):
         shapes=((K, K), (K, K)),
         work=K * (K + 1) // 2 * K,
         reason="no kernel yet for ?trtrs: it stays with SciPy",
+        contraction=False,
     )
 
 

@@ -128,9 +128,12 @@ def test_a_layer_that_fails_its_test_is_taken_away_and_says_why(spy, monkeypatch
 def test_the_stand_in_keeps_the_gates_state():
     no_hook.set_open(1, 0.0)
     assert no_hook.is_asking()
-    assert not no_hook.set_busy(True)
-    assert not no_hook.is_asking()
-    assert no_hook.set_busy(False)
+    assert no_hook.call_busy(lambda first, second: (first, second, no_hook.is_asking()), 1, 2) == (
+        1,
+        2,
+        False,
+    )
+    assert no_hook.is_asking()
     no_hook.count_small(5)
     assert no_hook.small() == (1, 5.0)
     no_hook.set_open(0, 0.0)

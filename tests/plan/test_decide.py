@@ -29,7 +29,14 @@ DECISIONS = [
     (gemm(300, 300, 300, "float16"), FORCED, "float16 has no kernel"),
     (gemm(300, 300, 300, "int64"), FORCED, "int64 has no kernel; float32, float64, complex64, complex128 do"),
     (
-        Routine(function="f", dtype="float64", shapes=(), work=9, reason="no kernel yet for ?trsm"),
+        Routine(
+            function="f",
+            dtype="float64",
+            shapes=(),
+            work=9,
+            reason="no kernel yet for ?trsm",
+            contraction=False,
+        ),
         FORCED,
         "no kernel yet",
     ),
