@@ -21,16 +21,21 @@ from numtrn.block import OpenBlock, current
 from numtrn.errors import KernelFallbackWarning
 from numtrn.request import Array, Operands, Request
 
+WHY_NO_THUNKS = ""
+"""Why the C extension cannot be used and `numtrn.intercept.no_hook` stands in for it; empty otherwise."""
+
 if TYPE_CHECKING:
     from numtrn.intercept import _hook as hook
 else:
     try:
         from numtrn.intercept import _hook as hook
-    except ImportError:  # no compiler, or a platform that the C source does not know
+    except ImportError as problem:  # no compiler, or a platform that the C source does not know
         from numtrn.intercept import no_hook as hook
 
+        WHY_NO_THUNKS = f"the C thunks were not built (no compiler or unsupported platform): {problem}"
+
 __all__ = [
-    "HAVE_THUNKS",
+    "WHY_NO_THUNKS",
     "Caught",
     "Token",
     "block_here",
@@ -45,9 +50,6 @@ __all__ = [
     "small_calls",
     "unrecognised",
 ]
-
-HAVE_THUNKS: bool = hook.__name__.endswith("._hook")
-"""Whether the C extension was built; `numtrn.intercept.no_hook` stands in for it otherwise."""
 
 # Answers to a thunk; the same numbers are in _hook.c.
 DECLINED, DONE, DECLINED_AND_RECORDED = 0, 1, 2

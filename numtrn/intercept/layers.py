@@ -46,7 +46,6 @@ LAYERS = {
 """Modules with ``install``, ``uninstall`` and ``probe``."""
 
 NEEDS_NO_THUNKS = (einsum,)
-NO_THUNKS = "the C thunks were not built (no compiler or unsupported platform)"
 NOT_YET = "not installed yet: the first block does that"
 
 _lock = threading.Lock()
@@ -77,8 +76,8 @@ def status() -> tuple[LayerStatus, ...]:
 
 
 def _install(name: str, layer: ModuleType) -> LayerStatus:
-    if not gate.HAVE_THUNKS and layer not in NEEDS_NO_THUNKS:
-        return LayerStatus(name, False, NO_THUNKS)
+    if gate.WHY_NO_THUNKS and layer not in NEEDS_NO_THUNKS:
+        return LayerStatus(name, False, gate.WHY_NO_THUNKS)
     try:
         layer.install()
         problem = _self_test(layer)
