@@ -11,7 +11,19 @@ from __future__ import annotations
 
 from numtrn.interp.core import Instruction, Operand
 from numtrn.interp.faults import KernelFault
+from numtrn.interp.hazards import HAZARDS, Checks, Hazard
 from numtrn.interp.modules import Kernel, modules
 from numtrn.interp.run import Run, simulate
 
-__all__ = ["Instruction", "Kernel", "KernelFault", "Operand", "Run", "modules", "simulate"]
+__all__ = [
+    "HAZARDS",
+    "Checks",
+    "Hazard",
+    "Instruction",
+    "Kernel",
+    "KernelFault",
+    "Operand",
+    "Run",
+    "modules",
+    "simulate",
+]
