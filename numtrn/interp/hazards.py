@@ -58,7 +58,7 @@ def _hazards() -> list[Hazard]:
             " partitions; at 0 if more than 64",
             then="the partitions named are used",
         ),
-        Hazard(id="H2", rule="Partitions of an operand on chip are consecutive"),
+        Hazard(id="H2", rule="Partitions of an operand on chip are consecutive", source=True),
         Hazard(id="H3", rule="At most 128 partitions"),
         Hazard(
             id="H4",

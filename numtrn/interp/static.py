@@ -1,0 +1,117 @@
+"""Checking a kernel's source: what a device's compiler refuses although Python, and a simulator, run it.
+
+The checks stand in ``static_subset.py`` (the Python that compiles), ``static_purity.py`` (what makes a
+compile cache stale), ``static_calls.py`` (how NKI is called) and ``static_flow.py`` (registers, cores);
+``static_source.py`` finds the functions that are kernel code. Nothing is imported or run. What needs values
+or types is checked while a kernel runs.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from numtrn.interp import static_calls, static_flow, static_purity, static_subset
+from numtrn.interp.hazards import known_levels
+from numtrn.interp.static_source import Report, read
+
+__all__ = ["Finding", "check_file", "check_source", "main"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing found in a source.
+
+    Attributes
+    ----------
+    hazard
+        ``"H1"`` to ``"H43"``.
+    file, line, column
+        Where, counted from 1.
+    message
+        The rule, what was found, and what to do.
+    level
+        ``"error"`` or ``"warning"``.
+    """
+
+    hazard: str
+    file: str
+    line: int
+    column: int
+    message: str
+    level: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.level}: {self.hazard}: {self.message}"
+
+
+def check_source(
+    text: str, file: str = "<kernel>", levels: Mapping[str, str] | None = None
+) -> tuple[Finding, ...]:
+    """Check Python source that holds kernels, in the order of its lines.
+
+    Parameters
+    ----------
+    text
+        The source.
+    file
+        What findings call it.
+    levels
+        Hazard to ``"error"``, ``"warning"`` or ``"off"``; otherwise each finding has its own level.
+
+    Examples
+    --------
+    >>> for finding in check_source('''
+    ... @nki.jit
+    ... def kernel(x):
+    ...     if x is None:
+    ...         return x
+    ... '''.replace("@", "import nki" + chr(10) + "@", 1)):
+    ...     print(finding.line, finding.hazard, finding.level)
+    5 H32 error
+    """
+    levels = levels or {}
+    known_levels(levels)
+    try:
+        source = read(ast.parse(text, file))
+    except SyntaxError as error:
+        wrong = f"a kernel is Python source; found {error.msg}"
+        return (_finding(Report("H32", None, wrong), file, "error", error.lineno or 1, error.offset or 1),)
+    found: dict[Finding, None] = {}
+    for check in (static_subset.check, static_purity.check, static_calls.check, static_flow.check):
+        for report in check(source):
+            level = levels.get(report.hazard, report.level)
+            if level != "off":
+                assert report.node is not None
+                found[_finding(report, file, level, report.node.lineno, report.node.col_offset + 1)] = None
+    return tuple(sorted(found, key=lambda finding: (finding.line, finding.column, finding.hazard)))
+
+
+def check_file(path: Path | str, levels: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
+    """Check a file; see `check_source`."""
+    return check_source(Path(path).read_text(encoding="utf-8"), str(path), levels)
+
+
+def main(files: Iterable[str], levels: Mapping[str, str] | None = None) -> tuple[list[str], int]:
+    """Lines to print, and the exit status: 1 if there is an error, 2 if a file cannot be read."""
+    lines: list[str] = []
+    errors = warnings = count = 0
+    for file in files:
+        try:
+            findings = check_file(file, levels)
+        except (OSError, UnicodeDecodeError) as error:
+            return [*lines, f"numtrn check: takes files of Python source; {file}: {error}"], 2
+        lines += map(str, findings)
+        errors += sum(finding.level == "error" for finding in findings)
+        warnings += sum(finding.level == "warning" for finding in findings)
+        count += 1
+    lines.append(f"files {count}, errors {errors}, warnings {warnings}")
+    return lines, 1 if errors else 0
+
+
+def _finding(report: Report, file: str, level: str, line: int, column: int) -> Finding:
+    return Finding(
+        hazard=report.hazard, file=file, line=line, column=column, message=report.message, level=level
+    )
