@@ -63,14 +63,9 @@ def check_source(
 
     Examples
     --------
-    >>> for finding in check_source('''
-    ... @nki.jit
-    ... def kernel(x):
-    ...     if x is None:
-    ...         return x
-    ... '''.replace("@", "import nki" + chr(10) + "@", 1)):
-    ...     print(finding.line, finding.hazard, finding.level)
-    5 H32 error
+    >>> source = "import nki\\n@nki.jit\\ndef kernel(x):\\n    return [i for i in x]"
+    >>> print(check_source(source, "kernel.py")[0])  # doctest: +ELLIPSIS
+    kernel.py:4:12: error: H32: kernels keep to documented Python; found a list comprehension; ...
     """
     levels = levels or {}
     known_levels(levels)

@@ -22,6 +22,7 @@ from numtrn.interp.static_names import (
     LATER,
     LATER_KEYWORDS,
     LATER_METHODS,
+    OBSERVED_ISA,
     OPERATORS,
     OTHER_ISA,
     OTHER_LANGUAGE,
@@ -75,7 +76,7 @@ def _misspelt(node: ast.expr, path: str) -> Iterator[Report]:
     for prefix, more in ((ISA, OTHER_ISA), (LANGUAGE, OTHER_LANGUAGE)):
         name = path.removeprefix(prefix).partition(".")[0]
         known = more.union(vars(modules[prefix[:-1]]))
-        if path.startswith(prefix) and name not in known:
+        if path.startswith(prefix) and name not in known and prefix + name not in OBSERVED_ISA:
             text = f"names are those of {prefix[:-1]}; found {name}; {_suggest(name, known)}"
             yield Report("H41", node, text)
 
@@ -200,7 +201,7 @@ def _method(source: Source, node: ast.Call, function: ast.Attribute) -> Iterator
     """Methods of tensors, by their names (H39)."""
     own = {item.name for c in source.classes.values() for item in c.body if isinstance(item, ast.FunctionDef)}
     if function.attr in LATER_METHODS - own:
-        yield _later(node, f"the method {function.attr}", "0.5")
+        yield _later(node, f"the tensor method {function.attr}", "0.5")
     if function.attr == "ap" and isinstance(function.value, ast.Subscript) and _sliced(function.value):
         text = "ap on a view replaces or adds its offset, by version; found ap on a slice; give ap an offset"
         yield Report("H39", node, text)

@@ -54,7 +54,7 @@ def _register_names(source: Source, kernel: Function) -> tuple[set[str], set[str
                 if path == "nki.isa.register_alloc":
                     registers.add(name)
         if isinstance(node, ast.For) and _dynamic(source, kernel, node) and isinstance(node.target, ast.Name):
-            loops.add(node.target.id)
+            loops |= {node.target.id} - {"_"}
         if isinstance(node, ast.FunctionDef):  # bodies of nl.fori_loop; others are refused elsewhere
             loops |= {argument.arg for argument in node.args.args}
     return registers, loops
@@ -119,7 +119,7 @@ def _cores(source: Source, kernel: Function) -> Iterator[Report]:
         if value is not None and _by_core(source, kernel, value, set())
     }
     for node in nodes(kernel.node):
-        if isinstance(node, (ast.If, ast.While, ast.IfExp)) and _by_core(source, kernel, node.test, varying):
+        if isinstance(node, (ast.If, ast.While)) and _by_core(source, kernel, node.test, varying):
             found = ast.unparse(node.test)
             text = f"control flow is the same on both cores; found {found}; use program_id in slices only"
             yield Report("H38", node, text)

@@ -13,6 +13,7 @@ __all__ = [
     "LATER",
     "LATER_KEYWORDS",
     "LATER_METHODS",
+    "OBSERVED_ISA",
     "OPERATORS",
     "OTHER_ISA",
     "OTHER_LANGUAGE",
@@ -43,6 +44,13 @@ OTHER_LANGUAGE = _words(
 )
 """Names of ``nki.isa`` and ``nki.language`` that the interpreter may not have."""
 
+OBSERVED_ISA = {
+    "nki.isa.constants": "use members of nisa, such as nisa.engine",
+    "nki.isa.gpsimd_engine": "use nisa.engine.gpsimd",
+    "nki.isa.scalar_engine": "use nisa.engine.scalar",
+    "nki.isa.vector_engine": "use nisa.engine.vector",
+}
+"""Names that the NKI library uses (``aws-neuron/nki-library`` at d2ad3a5) and no stub has."""
 REMOVED = {
     "nki.isa.tensor_copy_dynamic_dst": "use tensor_copy with ap(scalar_offset=...)",
     "nki.isa.tensor_copy_dynamic_src": "use tensor_copy with ap(scalar_offset=...)",

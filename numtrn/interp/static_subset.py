@@ -11,6 +11,7 @@ import ast
 import builtins
 from collections.abc import Iterator
 
+from numtrn.interp.static_names import OBSERVED_ISA
 from numtrn.interp.static_source import Def, Function, Report, Source, nodes, paths
 
 __all__ = ["check", "fold"]
@@ -38,7 +39,6 @@ REFUSED: dict[type[ast.AST], tuple[str, str]] = {
     ast.ClassDef: ("a class inside a kernel", "move it to the top of the file"),
     ast.Import: ("an import inside a kernel", "move it to the top of the file"),
     ast.ImportFrom: ("an import inside a kernel", "move it to the top of the file"),
-    ast.MatMult: ("the @ operator", "use nisa.nc_matmul"),
 }
 OBSERVED: dict[type[ast.AST], tuple[str, str]] = {
     ast.IfExp: ("a conditional expression", "use if and else statements"),
@@ -54,7 +54,7 @@ FORBIDDEN: dict[type[ast.AST], tuple[str, str]] = {
 
 DOCUMENTED_CALLS = frozenset(("len", "min", "print", "range", "slice"))
 OBSERVED_CALLS = frozenset(("bool", "divmod", "float", "int", "isinstance", "list", "max", "str", "tuple"))
-OBSERVED_MATH = frozenset(("math.floor", "math.gcd", "math.sqrt"))
+OBSERVED_MATH = frozenset(("math.floor", "math.gcd", "math.pi", "math.sqrt"))
 IMPURE_CALLS = frozenset(("globals", "hash", "id", "input", "locals", "open", "vars"))  # static_purity.py
 HOST = ("numpy", "scipy", "torch", "jax", "ml_dtypes")
 
@@ -92,8 +92,8 @@ def _construct(node: ast.AST) -> Iterator[Report]:
             elif type(operator) in OBSERVED:
                 yield _observed(node, *OBSERVED[type(operator)])
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
-        what, instead = REFUSED[ast.MatMult]
-        yield Report("H32", node, f"kernels keep to documented Python; found {what}; {instead}")
+        text = "kernels keep to documented Python; found the @ operator; use nisa.nc_matmul"
+        yield Report("H32", node, text)
 
 
 def _observed(node: ast.AST, what: str, instead: str) -> Report:
@@ -151,7 +151,9 @@ def _name(source: Source, kernel: Function, node: ast.AST) -> Iterator[Report]:
     elif isinstance(node, ast.Attribute):
         path = source.path(node, kernel.local)
         if path in OBSERVED_MATH:
-            yield _observed(node, path, "use integer arithmetic")
+            yield _observed(node, path, "compute it outside and pass it in")
+        elif path in OBSERVED_ISA:
+            yield _observed(node, path, OBSERVED_ISA[path])
         elif path.startswith("math.") and path != "math.ceil":
             text = f"of math only ceil is documented; found {path}; compute it outside and pass it in"
             yield Report("H32", node, text)
