@@ -50,7 +50,7 @@ class Finding:
 def check_source(
     text: str, file: str = "<kernel>", levels: Mapping[str, str] | None = None
 ) -> tuple[Finding, ...]:
-    """Check Python source that holds kernels, in the order of its lines.
+    r"""Check Python source that holds kernels, in the order of its lines.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def check_source(
 
     Examples
     --------
-    >>> source = "import nki\\n@nki.jit\\ndef kernel(x):\\n    return [i for i in x]"
+    >>> source = "import nki\n@nki.jit\ndef kernel(x):\n    return [i for i in x]"
     >>> print(check_source(source, "kernel.py")[0])  # doctest: +ELLIPSIS
     kernel.py:4:12: error: H32: kernels keep to documented Python; found a list comprehension; ...
     """
