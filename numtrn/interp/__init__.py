@@ -5,6 +5,9 @@ a way to get NumPy results faster. A kernel is loaded elsewhere, with the module
 
 >>> from numtrn.interp import modules, simulate                             # doctest: +SKIP
 >>> simulate(kernel, [a, b], chip=CHIPS["trn2"]).outputs                    # doctest: +SKIP
+
+What is refused, and which of it may be lowered to a warning by ``checks=Checks(levels=...)``, is listed in
+``HAZARDS``; `numtrn.interp.static` finds in a kernel's source what no run can show.
 """
 
 from __future__ import annotations

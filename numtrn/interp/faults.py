@@ -29,7 +29,7 @@ class KernelFault(NumtrnError):  # noqa: N818
     Attributes
     ----------
     rule
-        Number of the rule, as in ``rules.py``.
+        Number of the rule, as in ``hazards.py``.
     where
         ``file:line`` in the kernel, or empty.
     """

@@ -1,7 +1,7 @@
 """What an operand of an instruction must satisfy, one function for each rule or few.
 
-H-numbers are this project's list of things that pass in a permissive simulator and fail or differ on a
-device. Sources: ISA is ``nki/api/nki/isa/__init__.py``, A2 is
+H-numbers are those of ``hazards.py``, the list of things that pass in a permissive simulator and fail or
+differ on a device. Sources: ISA is ``nki/api/nki/isa/__init__.py``, A2 is
 ``nki/guides/architecture/trainium_inferentia2_arch.rst``, RN is ``release-notes/components/nki.rst``, all in
 ``aws-neuron/aws-neuron-sdk`` at 81ce03ae. Rules of one instruction only stand in that instruction.
 """

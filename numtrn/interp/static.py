@@ -67,13 +67,17 @@ def check_source(
     >>> print(check_source(source, "kernel.py")[0])  # doctest: +ELLIPSIS
     kernel.py:4:12: error: H32: kernels keep to documented Python; found a list comprehension; ...
     """
-    levels = levels or {}
-    known_levels(levels)
+    known_levels(levels or {})
+    return _check(text, file, levels or {})[0]
+
+
+def _check(text: str, file: str, levels: Mapping[str, str]) -> tuple[tuple[Finding, ...], int]:
+    """Findings, and how many functions are kernel code."""
     try:
         source = read(ast.parse(text, file))
     except SyntaxError as error:
-        wrong = f"a kernel is Python source; found {error.msg}"
-        return (_finding(Report("H32", None, wrong), file, "error", error.lineno or 1, error.offset or 1),)
+        wrong = Report("H32", None, f"a kernel is Python source; found {error.msg}")
+        return (_finding(wrong, file, "error", error.lineno or 1, error.offset or 1),), 0
     found: dict[Finding, None] = {}
     for check in (static_subset.check, static_purity.check, static_calls.check, static_flow.check):
         for report in check(source):
@@ -81,7 +85,8 @@ def check_source(
             if level != "off":
                 assert report.node is not None
                 found[_finding(report, file, level, report.node.lineno, report.node.col_offset + 1)] = None
-    return tuple(sorted(found, key=lambda finding: (finding.line, finding.column, finding.hazard)))
+    ordered = sorted(found, key=lambda finding: (finding.line, finding.column, finding.hazard))
+    return tuple(ordered), len(source.kernels)
 
 
 def check_file(path: Path | str, levels: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
@@ -91,18 +96,21 @@ def check_file(path: Path | str, levels: Mapping[str, str] | None = None) -> tup
 
 def main(files: Iterable[str], levels: Mapping[str, str] | None = None) -> tuple[list[str], int]:
     """Lines to print, and the exit status: 1 if there is an error, 2 if a file cannot be read."""
+    known_levels(levels or {})
     lines: list[str] = []
-    errors = warnings = count = 0
+    errors = warnings = functions = count = 0
     for file in files:
         try:
-            findings = check_file(file, levels)
+            text = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             return [*lines, f"numtrn check: takes files of Python source; {file}: {error}"], 2
+        findings, kernels = _check(text, file, levels or {})
         lines += map(str, findings)
+        functions += kernels
         errors += sum(finding.level == "error" for finding in findings)
         warnings += sum(finding.level == "warning" for finding in findings)
         count += 1
-    lines.append(f"files {count}, errors {errors}, warnings {warnings}")
+    lines.append(f"files {count}, functions of kernels {functions}, errors {errors}, warnings {warnings}")
     return lines, 1 if errors else 0
 
 

@@ -70,7 +70,7 @@ def check(source: Source) -> Iterator[Report]:
             yield from _construct(node)
             yield from _statement(source, kernel, node, inside)
             yield from _name(source, kernel, node)
-        yield from _constants(kernel.node)
+        yield from _constants(source, kernel)
     yield from _classes(source)
 
 
@@ -271,12 +271,16 @@ def _classes(source: Source) -> Iterator[Report]:
 # -- constants -------------------------------------------------------------------------------------
 
 
-def _constants(function: Def) -> Iterator[Report]:
+def _constants(source: Source, kernel: Function) -> Iterator[Report]:
+    function = kernel.node
     stack: list[ast.AST] = [*function.body, *function.args.defaults]
     stack += [default for default in function.args.kw_defaults if default is not None]
     while stack:
         node = stack.pop()
         value = fold(node)
+        if isinstance(node, ast.Name) and node.id not in kernel.local:
+            bound = source.globals.get(node.id, [None])[0]
+            value = None if bound is None else fold(bound)
         if value is None:
             stack += ast.iter_child_nodes(node)
         elif isinstance(value, int) and not -(2**31) <= value < 2**31:

@@ -233,6 +233,7 @@ FILES = [
     ("n = []\n" + K + "    n.append(x)\n    return x", "H34", "n is changed here; make it local"),
     ("n = {}\n" + K + "    n['a'] = x\n    return x", "H34", "n is changed here; make it local"),
     ("n = 1\nn = 2\n" + K + "    return x[n]", "H34", "n is bound more than once; pass it as an argument"),
+    ("n = 2**31\n" + K + "    return x[n]", "H33", "32 bits; found n"),
     ("n = os.getpid()\n" + K + "    return x[n]", "H34", "n comes from os.getpid; pass it as"),
     ("n = [1]\n" + K + "    return x[n[0]]", "H34", "n can be changed; make it a tuple, or pass it"),
     ("def f(n):\n    @nki.jit\n    def k(x):\n        return x[n]\n    return k", "H34",
