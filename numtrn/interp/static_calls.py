@@ -94,8 +94,9 @@ def _call(source: Source, kernel: Function, node: ast.Call) -> Iterator[Report]:
     given = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
     if path.startswith((ISA, LANGUAGE)):
         yield from _keywords(node, path, given)
-        yield from _enumerations(source, kernel, path, given)
-        yield from _special(source, kernel, node, path, given)
+        named = _positional(node, path) | given
+        yield from _enumerations(source, kernel, path, named)
+        yield from _special(source, kernel, node, path, named)
     elif isinstance(node.func, ast.Attribute) and not path:
         yield from _method(source, node, node.func)
 
@@ -124,6 +125,14 @@ def _keywords(node: ast.Call, path: str, given: dict[str, ast.expr]) -> Iterator
     if needed:
         text = f"arguments are those of {name}; {', '.join(needed)} is missing; name every argument"
         yield Report("H41", node, text)
+
+
+def _positional(node: ast.Call, path: str) -> dict[str, ast.expr]:
+    """Positional arguments by their names, as far as the interpreter knows these."""
+    function = _own(path)
+    if function is None or any(isinstance(value, ast.Starred) for value in node.args):
+        return {}
+    return dict(zip(inspect.signature(function).parameters, node.args, strict=False))
 
 
 def _own(path: str) -> Callable[..., Any] | None:

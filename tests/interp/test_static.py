@@ -177,6 +177,8 @@ TABLE = [
      "dge_mode is a member of nisa.dge_mode; found 2; use nisa.dge_mode.<name>"),
     ("nisa.tensor_tensor(dst=t, data1=x, data2=y, op=np.add)", "H41", "error",
      "op is an operator of nl; found np.add; use, say, nl.add"),
+    ("y = nl.ndarray((1, 1), nl.float32, 'sbuf')", "H41", "error",
+     "buffer is nl.sbuf, nl.psum, nl.hbm or nl.shared_hbm; found 'sbuf'; use one"),
     ("y = nl.ndarray((1, 1), nl.float32, buffer='psum')", "H41", "error",
      "buffer is nl.sbuf, nl.psum, nl.hbm or nl.shared_hbm; found 'psum'; use one"),
 ]  # fmt: skip
