@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from numtrn.errors import KernelHazardWarning, NumtrnError
 from numtrn.interp.hazards import HAZARDS, Checks
 
-__all__ = ["KernelFault", "fault", "hazard", "strictness"]
+__all__ = ["KernelFault", "allowing", "fault", "hazard", "strictness"]
 
 _HERE = str(Path(__file__).parent) + os.sep
 
@@ -55,17 +55,25 @@ def fault(rule: str, text: str, where: str | None = None) -> NoReturn:
     raise KernelFault(rule, text, kernel_line() if where is None else where) from None
 
 
-_STRICTNESS: ContextVar[tuple[Checks, set[tuple[str, str]]]] = ContextVar("numtrn_interp_strictness")
+_Strictness = tuple[Checks, set[tuple[str, str]]]
+_STRICTNESS: ContextVar[_Strictness] = ContextVar("numtrn_interp_strictness", default=(Checks(), set()))
+"""The levels that hold here, and the rules and lines that were warned about."""
 
 
 @contextmanager
-def strictness(checks: Checks) -> Iterator[None]:
-    """Apply these levels to `hazard` until the end of the block, and warn anew."""
-    token = _STRICTNESS.set((checks, set()))
+def strictness(checks: Checks | None) -> Iterator[None]:
+    """Apply these levels, or those that hold, to `hazard` until the end of the block, and warn anew."""
+    token = _STRICTNESS.set((_STRICTNESS.get()[0] if checks is None else checks, set()))
     try:
         yield
     finally:
         _STRICTNESS.reset(token)
+
+
+def allowing(*rules: str) -> AbstractContextManager[None]:
+    """Let hazards of these rules pass in runs without levels of their own, for code that is not ours."""
+    levels = {**_STRICTNESS.get()[0].levels, **dict.fromkeys(rules, "off")}
+    return strictness(Checks(levels=levels))
 
 
 def hazard(rule: str, text: str, where: str | None = None) -> None:
@@ -74,12 +82,12 @@ def hazard(rule: str, text: str, where: str | None = None) -> None:
     For hazards that a run can go on after, as ``HAZARDS[rule].then`` says; the caller sees to that.
     What cannot go on calls `fault`.
     """
-    checks, warned = _STRICTNESS.get((None, None))
-    level = "error" if checks is None else checks.level(rule)
+    checks, warned = _STRICTNESS.get()
+    level = checks.level(rule)
     if level == "off":
         return
     place = kernel_line() if where is None else where
-    if warned is None or level == "error":
+    if level == "error":
         raise KernelFault(rule, text, place) from None
     if (rule, place) not in warned:
         warned.add((rule, place))

@@ -57,7 +57,7 @@ def simulate(
     *,
     chip: Chip,
     keep_log: bool = False,
-    checks: Checks = Checks(),  # noqa: B008
+    checks: Checks | None = None,
 ) -> Run:
     """Run a kernel on one core.
 
@@ -73,7 +73,8 @@ def simulate(
     keep_log
         Whether to keep a record of every instruction.
     checks
-        How strict to be: a level for each hazard, all errors by default.
+        How strict to be: a level for each hazard; by default that of the surrounding run or `allowing`
+        block, all errors if there is none.
 
     Returns
     -------

@@ -11,7 +11,7 @@ nki, nisa, nl, nt = (modules[name] for name in ("nki", "nki.isa", "nki.language"
 
 
 def run(kernel, *arguments, chip="trn2", levels=None):
-    return simulate(kernel, arguments, chip=CHIPS[chip], checks=Checks(levels=levels or {})).outputs
+    return simulate(kernel, arguments, chip=CHIPS[chip], checks=levels and Checks(levels=levels)).outputs
 
 
 def refused(rule, *words, kernel, arguments=(), chip="trn2"):

@@ -13,6 +13,7 @@ import pytest
 
 from numtrn.errors import KernelHazardWarning
 from numtrn.interp import HAZARDS, Checks, KernelFault, simulate
+from numtrn.interp.faults import allowing
 from numtrn.interp.hazards import page
 from numtrn.machine import CHIPS
 from tests.interp.support import evicted, filled, hbm, loaded, nisa, nl, psum, refused, run, sbuf, stored
@@ -509,6 +510,15 @@ def test_a_warning_turned_into_an_error_stays_itself():
 
 def test_levels_belong_to_one_run():
     run(adds_to_zeros, levels={"H11": "off"})
+    refused("H11", kernel=adds_to_zeros)
+
+
+def test_a_block_lowers_runs_without_levels_of_their_own():
+    with allowing("H10"), allowing("H11"):
+        assert run(adds_to_zeros)[0, 0] == run(adds_to_nothing)[0, 0] == 8
+        refused("H13", kernel=both_in_psum)
+        with pytest.raises(KernelFault, match="H11"):
+            run(adds_to_zeros, levels={"H10": "off"})
     refused("H11", kernel=adds_to_zeros)
 
 
