@@ -47,11 +47,12 @@ test-long: $(VENV)/.dev ## the tests that take more than a minute each
 compat: $(VENV)/.dev ## NumPy's and SciPy's own tests inside a block
 	$(BIN)/python compat/run.py
 
-check: $(VENV)/.dev ## lint, types, and the directions of imports
+check: $(VENV)/.dev ## lint, types, the directions of imports, and the source of the kernels
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m numtrn check kernels/*.py
 
 bench: $(VENV)/.run ## nanoseconds that interception adds to a call
 	$(BIN)/python benchmarks/overhead.py

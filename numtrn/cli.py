@@ -1,4 +1,4 @@
-"""The command line: ``python -m numtrn demo | doctor | run [options] script.py [args]``."""
+"""The command line: ``python -m numtrn demo | doctor | check FILE... | run [options] script.py [args]``."""
 
 from __future__ import annotations
 
@@ -33,10 +33,25 @@ def main(argv: Sequence[str]) -> int:
         from numtrn import doctor
 
         return doctor.main()
+    if known.command == "check":
+        return check(known)
     if known.command == "run":
         return run(known)
     parser.print_help()
     return 2
+
+
+def check(known: argparse.Namespace) -> int:
+    """Check kernel source; see `numtrn.interp.static`."""
+    from numtrn.interp import static
+
+    try:
+        lines, status = static.main(known.files, dict(known.level))
+    except ValueError as error:
+        print(f"numtrn check: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(lines))
+    return status
 
 
 def run(known: argparse.Namespace) -> int:
@@ -71,12 +86,29 @@ def _settings(known: argparse.Namespace) -> dict[str, Any]:
     return {name: UNSET if value is None or value is False else value for name, value in given.items()}
 
 
+def _level(text: str) -> tuple[str, str]:
+    hazard, _, level = text.partition("=")
+    return hazard, level
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m numtrn", description="NumPy and SciPy on AWS Trainium")
     parser.add_argument("--version", action="version", version=f"numtrn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("demo", help="DF-MP2 energies through kernels, compared with PySCF's")
     commands.add_parser("doctor", help="what works on this machine, and what is missing for the rest")
+    check_parser = commands.add_parser(
+        "check", help="read the source of NKI kernels for what a device refuses; nothing is run"
+    )
+    check_parser.add_argument(
+        "--level",
+        type=_level,
+        action="append",
+        default=[],
+        metavar="HAZARD=LEVEL",
+        help="error, warning or off for one hazard of docs/hazards.md, such as H34=off",
+    )
+    check_parser.add_argument("files", nargs="+", metavar="FILE")
     run_parser = commands.add_parser(
         "run", help="run a script unchanged inside a block, with an account at the end"
     )

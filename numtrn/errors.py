@@ -8,6 +8,7 @@ from __future__ import annotations
 __all__ = [
     "KernelError",
     "KernelFallbackWarning",
+    "KernelHazardWarning",
     "NumtrnError",
     "TargetUnavailableError",
     "VerificationError",
@@ -32,3 +33,7 @@ class VerificationError(NumtrnError, ArithmeticError):
 
 class KernelFallbackWarning(UserWarning):
     """A kernel failed and NumPy computed the call instead; shown once for each cause."""
+
+
+class KernelHazardWarning(UserWarning):
+    """A kernel relies on what a device leaves undefined; the text says how its run goes on."""

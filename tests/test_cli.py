@@ -75,6 +75,32 @@ def test_a_wrong_argument_says_so(args, words):
     assert "Traceback" not in done.stderr
 
 
+def test_check_prints_findings_and_fails_on_errors(tmp_path):
+    kernel = tmp_path / "kernel.py"
+    kernel.write_text(
+        "import nki\n@nki.jit\ndef kernel(x):\n    y = x if x is not None else 1\n    return y\n"
+    )
+    done = python("-m", "numtrn", "check", str(kernel))
+    assert done.returncode == 1
+    assert f"{kernel}:4:14: error: H32: NKI forbids identity tests since 0.3; found is not" in done.stdout
+    assert done.stdout.endswith("files 1, functions of kernels 1, errors 1, warnings 1\n")
+    lowered = python("-m", "numtrn", "check", "--level", "H32=warning", str(kernel))
+    assert (lowered.returncode, lowered.stdout.count("warning:")) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["nowhere.py"], "takes files of Python source; nowhere.py"),
+        (["--level", "H7", "x.py"], "level of H7"),
+    ],
+)
+def test_check_says_what_it_cannot_do(args, words):
+    done = python("-m", "numtrn", "check", *args)
+    assert done.returncode == 2
+    assert words in done.stdout + done.stderr
+
+
 def test_demo_reads_its_own_options():
     done = python("-m", "numtrn", "demo", "--molecule", "water", "--target", "interpreter", "--chip", "trn1")
     assert done.returncode == 0, done.stdout + done.stderr

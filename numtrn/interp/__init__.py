@@ -5,13 +5,28 @@ a way to get NumPy results faster. A kernel is loaded elsewhere, with the module
 
 >>> from numtrn.interp import modules, simulate                             # doctest: +SKIP
 >>> simulate(kernel, [a, b], chip=CHIPS["trn2"]).outputs                    # doctest: +SKIP
+
+What is refused, and which of it may be lowered to a warning by ``checks=Checks(levels=...)``, is listed in
+``HAZARDS``; `numtrn.interp.static` finds in a kernel's source what no run can show.
 """
 
 from __future__ import annotations
 
 from numtrn.interp.core import Instruction, Operand
 from numtrn.interp.faults import KernelFault
+from numtrn.interp.hazards import HAZARDS, Checks, Hazard
 from numtrn.interp.modules import Kernel, modules
 from numtrn.interp.run import Run, simulate
 
-__all__ = ["Instruction", "Kernel", "KernelFault", "Operand", "Run", "modules", "simulate"]
+__all__ = [
+    "HAZARDS",
+    "Checks",
+    "Hazard",
+    "Instruction",
+    "Kernel",
+    "KernelFault",
+    "Operand",
+    "Run",
+    "modules",
+    "simulate",
+]

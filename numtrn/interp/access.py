@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from numtrn.interp.dtypes import F32, FLOAT32, Array
-from numtrn.interp.faults import fault, refuse_call
+from numtrn.interp.faults import hazard, refuse_call
 from numtrn.interp.tensor import NkiTensor
 
 __all__ = ["bits", "flat", "instruction", "put", "put_bits", "result", "wide"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+POSITIONAL: dict[str, int] = {}
+"""How many arguments of each instruction have the same position in all NKI versions."""
 
 
 def instruction(positional: int = 99) -> Callable[[F], F]:
@@ -27,10 +30,12 @@ def instruction(positional: int = 99) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
+        POSITIONAL[function.__name__] = positional
+
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             if len(args) > positional:
-                fault(
+                hazard(
                     "H39",
                     f"arguments of {function.__name__} after the first {positional} changed position between"
                     f" NKI versions; name them; got {len(args)} positional",

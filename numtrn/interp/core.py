@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numtrn.interp.dtypes import Array
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, hazard
 from numtrn.machine import Chip
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Core:
     def _full(self, memory: str, column: int, want: int, have: int, limit: int, unit: str) -> None:
         sizes = sorted(((tile[1:][column], tile[0]) for tile in self.live.values()), reverse=True)
         listed = ", ".join(f"{label} {size}" for size, label in sizes[:4] if size)
-        fault(
+        hazard(
             "H4",
             f"live tiles must fit {memory}: {limit} {unit} on {self.chip.name}; {have} live and {want} more"
             f" asked for; largest live: {listed or 'none'}",

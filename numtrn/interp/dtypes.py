@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, hazard
 
 __all__ = ["DTYPES", "Array", "DType", "lookup", "of_numpy"]
 
@@ -71,6 +71,17 @@ def _same(values: Array) -> Array:
 
 def _widen(values: Array) -> Array:
     return values.astype(np.float32)
+
+
+def _widen_int32(values: Array) -> Array:
+    """Integers of 32 bits, refused where float32 has no such value (H21)."""
+    wide = values.astype(np.float32)
+    if values.size and max(int(values.max()), -int(values.min())) > 2**24:
+        exact = wide.astype(np.float64) == values
+        if not exact.all():
+            found = int(values[~exact].flat[0])
+            hazard("H21", f"engines and casting DMAs compute in float32, which has no {found}")
+    return wide
 
 
 def _widen_bfloat16(bits: Array) -> Array:
@@ -130,7 +141,9 @@ def _narrow_int(kind: np.dtype[Any]) -> Callable[[Array], Array]:
         whole = np.rint(values)
         least, most = (float(whole.min()), float(whole.max())) if whole.size else (0.0, 0.0)
         if least != least or most != most:
-            fault("H22", f"NaN has no documented {kind.name} value; an element to be cast is NaN")
+            hazard("H22", f"NaN has no documented {kind.name} value; an element to be cast is NaN")
+            whole = np.nan_to_num(whole, nan=0.0, posinf=np.inf, neginf=-np.inf)
+            least, most = float(whole.min()), float(whole.max())
         if least >= low and most <= high:
             return whole.astype(kind)
         clipped: Array = np.clip(whole.astype(np.float64), low, high)
@@ -151,7 +164,8 @@ def _float8(name: str, matmul: int) -> DType:
 
 def _int(name: str) -> DType:
     kind = np.dtype(name)
-    return DType(name, kind, kind, "int", _widen, _narrow_int(kind))
+    widen = _widen_int32 if kind.itemsize == 4 else _widen
+    return DType(name, kind, kind, "int", widen, _narrow_int(kind))
 
 
 _BF16 = np.dtype(ml_dtypes.bfloat16)

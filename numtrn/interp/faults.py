@@ -1,6 +1,6 @@
 """The one exception of the interpreter, and the place in the kernel that it points to.
 
-Which things are refused is decided in ``rules.py`` and in the instructions, not here.
+Which things are refused is decided in ``rules.py`` and in the instructions, how strictly in `Checks`.
 """
 
 from __future__ import annotations
@@ -8,13 +8,17 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
-from numtrn.errors import NumtrnError
+from numtrn.errors import KernelHazardWarning, NumtrnError
+from numtrn.interp.hazards import HAZARDS, Checks
 
-__all__ = ["KernelFault", "fault"]
+__all__ = ["KernelFault", "allowing", "fault", "hazard", "strictness"]
 
 _HERE = str(Path(__file__).parent) + os.sep
 
@@ -25,7 +29,7 @@ class KernelFault(NumtrnError):  # noqa: N818
     Attributes
     ----------
     rule
-        Number of the rule, as in ``rules.py``.
+        Number of the rule, as in ``hazards.py``.
     where
         ``file:line`` in the kernel, or empty.
     """
@@ -49,6 +53,47 @@ def fault(rule: str, text: str, where: str | None = None) -> NoReturn:
         ``file:line``; found on the stack when not given.
     """
     raise KernelFault(rule, text, kernel_line() if where is None else where) from None
+
+
+_Strictness = tuple[Checks, set[tuple[str, str]]]
+_STRICTNESS: ContextVar[_Strictness] = ContextVar("numtrn_interp_strictness", default=(Checks(), set()))
+"""The levels that hold here, and the rules and lines that were warned about."""
+
+
+@contextmanager
+def strictness(checks: Checks | None) -> Iterator[None]:
+    """Apply these levels, or those that hold, to `hazard` until the end of the block, and warn anew."""
+    token = _STRICTNESS.set((_STRICTNESS.get()[0] if checks is None else checks, set()))
+    try:
+        yield
+    finally:
+        _STRICTNESS.reset(token)
+
+
+def allowing(*rules: str) -> AbstractContextManager[None]:
+    """Let hazards of these rules pass in runs without levels of their own, for code that is not ours."""
+    levels = {**_STRICTNESS.get()[0].levels, **dict.fromkeys(rules, "off")}
+    return strictness(Checks(levels=levels))
+
+
+def hazard(rule: str, text: str, where: str | None = None) -> None:
+    """Refuse, or warn once for this line of the kernel, or return, as the level of the rule says.
+
+    For hazards that a run can go on after, as ``HAZARDS[rule].then`` says; the caller sees to that.
+    What cannot go on calls `fault`.
+    """
+    checks, warned = _STRICTNESS.get()
+    level = checks.level(rule)
+    if level == "off":
+        return
+    place = kernel_line() if where is None else where
+    if level == "error":
+        raise KernelFault(rule, text, place) from None
+    if (rule, place) not in warned:
+        warned.add((rule, place))
+        file, _, line = place.rpartition(":")
+        message = f"{rule}: {text}; {HAZARDS[rule].then}"
+        warnings.warn_explicit(message, KernelHazardWarning, file or "kernel", int(line or 0))
 
 
 def kernel_line() -> str:

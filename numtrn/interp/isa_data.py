@@ -13,7 +13,7 @@ from numtrn.interp.enums import dge_mode as dge_modes
 from numtrn.interp.enums import engine as engines
 from numtrn.interp.enums import expect
 from numtrn.interp.enums import oob_mode as oob_modes
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, hazard
 from numtrn.interp.isa_tensor import one_bank
 from numtrn.interp.operators import OPERATORS, Operator
 from numtrn.interp.rules import (
@@ -92,13 +92,13 @@ def _dge(
         fault("H29", f"priority is 0 to 3; got {priority!r}")
     if mode is dge_modes.hwdge:
         if core.chip.generation < 3:
-            fault("H16", f"dge_mode.hwdge needs gen3; {core.chip.name} is gen2")
+            hazard("H16", f"dge_mode.hwdge needs gen3; {core.chip.name} is gen2")
         if dst.kind is not src.kind:
-            fault("H16", f"dge_mode.hwdge does not cast; got {src.dtype} to {dst.dtype}")
+            hazard("H16", f"dge_mode.hwdge does not cast; got {src.dtype} to {dst.dtype}")
         if engine not in (engines.unknown, engines.sync, engines.scalar):
-            fault("H16", f"engine of a hwdge DMA is sync or scalar; got engine.{engine.name}")
+            hazard("H16", f"engine of a hwdge DMA is sync or scalar; got engine.{engine.name}")
     elif engine is not engines.unknown:
-        fault("H16", f"engine is only valid with dge_mode.hwdge; got engine.{engine.name} with {mode}")
+        hazard("H16", f"engine is only valid with dge_mode.hwdge; got engine.{engine.name} with {mode}")
 
 
 _AXES = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
@@ -191,15 +191,16 @@ def memset(dst: NkiTensor, value: Any, engine: engines = engines.unknown, name: 
     kind = dst.kind
     if kind.is_float:
         if not isinstance(value, (float, np.floating)):
-            fault("H20", f"memset of a {kind.name} tile needs a float constant; got {value!r}")
+            hazard("H20", f"memset of a {kind.name} tile needs a float constant; got {value!r}")
         dst.array[...] = kind.narrow(np.full(1, constant(value, "value"), np.float32))
     else:
         if isinstance(value, bool) is not (kind.family == "bool") or not isinstance(value, (int, np.integer)):
-            fault("H20", f"memset of a {kind.name} tile needs an int (or bool) constant; got {value!r}")
+            hazard("H20", f"memset of a {kind.name} tile needs an int (or bool) constant; got {value!r}")
+            value = kind.narrow(np.full(1, constant(value, "value"), np.float32))[0]
         bounds = np.iinfo(kind.carrier)
         if not bounds.min <= value <= bounds.max:
-            fault("H20", f"the constant must fit {kind.name}; got {value}")
-        dst.array[...] = value
+            hazard("H20", f"the constant must fit {kind.name}; got {value}")
+        dst.array[...] = min(max(value, bounds.min), bounds.max)
     dst.storage.wrote(dst)
     core.issue("gpsimd" if engine is engines.gpsimd else "vector", "memset", (dst,), ())
 
@@ -315,7 +316,7 @@ def _shuffle_starts(dst: NkiTensor, src: NkiTensor) -> None:
     step = 32 if active == 32 else 64 if active == 64 else 128
     for operand in (dst, src):
         if partition_start(operand) % step:
-            fault("H1", f"a shuffle of {active} partitions starts at a multiple of {step}; got {operand}")
+            hazard("H1", f"a shuffle of {active} partitions starts at a multiple of {step}; got {operand}")
 
 
 # -- patterns --------------------------------------------------------------------------------------
@@ -358,7 +359,8 @@ def iota(
     else:
         bounds = np.iinfo(dst.kind.carrier)
         if values.min() < bounds.min or values.max() > bounds.max:
-            fault("H22", f"the pattern must fit {dst.dtype}; it spans {values.min()} to {values.max()}")
+            hazard("H22", f"the pattern must fit {dst.dtype}; it spans {values.min()} to {values.max()}")
+            values = np.clip(values, bounds.min, bounds.max)
         put_bits(dst, values.astype(dst.kind.carrier))
     core.issue("gpsimd", "iota", (dst,), ())
 
@@ -383,7 +385,7 @@ def affine_select(
     if cmp_op.name not in _COMPARISONS:
         fault("H41", f"cmp_op must be a comparison; got {cmp_op}")
     if not isinstance(on_false_value, (float, np.floating)):
-        fault("H20", f"on_false_value must be a float; got {on_false_value!r}")
+        hazard("H20", f"on_false_value must be a float; got {on_false_value!r}")
     tile(dst, "dst", core, gpsimd=True)
     tile(on_true_tile, "on_true_tile", core, gpsimd=True)
     writable(dst)

@@ -13,7 +13,7 @@ from numtrn.interp.core import Core, Registers, running
 from numtrn.interp.dtypes import Array
 from numtrn.interp.enums import expect
 from numtrn.interp.enums import reduce_cmd as commands
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, hazard
 from numtrn.interp.operators import Operator
 from numtrn.interp.rules import (
     apart,
@@ -103,7 +103,7 @@ def _inside(op: Operator, values: Array) -> None:
     if outside.any():
         sign = "magnitude" if op.signed else "value"
         found = float(values[outside].flat[0])
-        fault("H24", f"activation {op} is valid for {sign} {low:.6g} to {high:.6g}; got {found!r}")
+        hazard("H24", f"activation {op} is valid for {sign} {low:.6g} to {high:.6g}; got {found!r}")
 
 
 def _reduce(

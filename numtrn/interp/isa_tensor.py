@@ -10,7 +10,7 @@ from numtrn.interp.access import bits, flat, instruction
 from numtrn.interp.core import Core, running
 from numtrn.interp.dtypes import BFLOAT16, F32, FLOAT32, TFLOAT32, Array
 from numtrn.interp.enums import expect, matmul_perf_mode
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, hazard
 from numtrn.interp.memory import OTHER, READ, UNWRITTEN
 from numtrn.interp.rules import flag, partition_start, tile, writable
 from numtrn.interp.tensor import NkiTensor
@@ -128,10 +128,11 @@ def adds(dst: NkiTensor, accumulate: bool | None) -> bool:
     least, most = storage.origins(dst)
     if accumulate is True:
         if least == UNWRITTEN:
-            fault(
+            hazard(
                 "H10",
                 f"accumulate=True needs a location begun by a matmul with accumulate=False; dst is {dst}",
             )
+            storage.zero_unbegun(dst)
         if least == OTHER:
             _not_begun(dst)
         return True
@@ -141,14 +142,15 @@ def adds(dst: NkiTensor, accumulate: bool | None) -> bool:
     if most == UNWRITTEN:
         return False
     if least == UNWRITTEN:
-        fault(
+        hazard(
             "H12",
             f"accumulate=None is ambiguous on a dst partly written before; say True or False; dst is {dst}",
         )
+        storage.zero_unbegun(dst)
     if least == OTHER:
         _not_begun(dst)
     if most == READ:
-        fault(
+        hazard(
             "H12",
             "accumulate=None after the tile was read: whether the compiler then starts a new group is not"
             f" documented; say True or False, or allocate a new tile; dst is {dst}",
@@ -157,7 +159,7 @@ def adds(dst: NkiTensor, accumulate: bool | None) -> bool:
 
 
 def _not_begun(dst: NkiTensor) -> None:
-    fault(
+    hazard(
         "H11", f"a matmul cannot add to what another instruction wrote (undefined on hardware); dst is {dst}"
     )
 
@@ -177,7 +179,7 @@ def _sizes(
         fault("H17", f"stationary and moving need equal partitions; got {stationary} and {moving}")
     starts = partition_start(stationary), partition_start(moving)
     if starts[0] != starts[1]:  # not documented either way; the rows of the array meet both
-        fault(
+        hazard(
             "H1", f"stationary and moving must start at the same partition; got {starts[0]} and {starts[1]}"
         )
     if width > chip.stationary_free_max:
@@ -200,9 +202,9 @@ def _types(core: Core, stationary: NkiTensor, moving: NkiTensor) -> None:
     if one is other:
         return
     if (one.carrier == F32) != (other.carrier == F32):
-        fault("H8", f"float32 and tfloat32 only multiply each other; got {one.name} and {other.name}")
+        hazard("H8", f"float32 and tfloat32 only multiply each other; got {one.name} and {other.name}")
     if {one.name, other.name} == {"float8_e4m3", "float8_e4m3fn"}:
-        fault("H8", "float8_e4m3 and float8_e4m3fn cannot be mixed")
+        hazard("H8", "float8_e4m3 and float8_e4m3fn cannot be mixed")
 
 
 def one_bank(core: Core, dst: NkiTensor) -> None:
@@ -256,7 +258,7 @@ def _double_row(
 def _onezero(claimed: bool, values: Array, argument: str) -> None:
     flag(claimed, f"is_{argument}_onezero")
     if claimed and not ((values == 0) | (values == 1)).all():
-        fault("H8", f"is_{argument}_onezero=True needs zeros and ones only; {argument} has other values")
+        hazard("H8", f"is_{argument}_onezero=True needs zeros and ones only; {argument} has other values")
 
 
 def _transpose(

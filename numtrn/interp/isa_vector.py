@@ -15,7 +15,7 @@ from numtrn.interp.core import Core, Registers, running
 from numtrn.interp.dtypes import F32, Array
 from numtrn.interp.enums import engine as engines
 from numtrn.interp.enums import expect, reduce_cmd
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, hazard
 from numtrn.interp.operators import Operator
 from numtrn.interp.rules import (
     apart,
@@ -306,7 +306,7 @@ def _lane(
         if value.storage is dst.storage:
             distinct(dst, value, argument)
         if gpsimd and value.storage.psum:
-            fault("H14", f"GpSimd cannot access PSUM (A2); {argument} is {value}")
+            hazard("H14", f"GpSimd cannot access PSUM (A2); {argument} is {value}")
         if value.storage is dst.storage:
             return np.copy(lane_operand(value, data, argument, core))
     return lane_operand(value, data, argument, core)

@@ -15,7 +15,7 @@ import numpy as np
 from numtrn.interp.core import Core
 from numtrn.interp.dtypes import F32, Array, DType
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import hazard
 
 __all__ = ["Storage", "Window"]
 
@@ -187,10 +187,21 @@ class Storage:
             if part.all():
                 return
             where = tuple(int(i) for i in np.argwhere(part == 0)[0][: len(window.shape)])
-        fault(
+        hazard(
             "H6",
             f"an element must be written before it is read; {self.label} is not, at {where} of the operand",
         )
+        self.fill_unwritten(window)
+
+    def fill_unwritten(self, window: Window) -> None:
+        """Give elements that nothing wrote what the official simulator has there: NaN, or 4 in integers."""
+        sentinel = np.float32(np.nan if window.kind.is_float else 4)
+        missing: Any = ...
+        if self.mask is not None:
+            part = self._window(self.mask, window)
+            missing = part.reshape(*window.shape, -1).min(axis=-1) == 0
+        window.array[missing] = window.kind.narrow(np.full(1, sentinel, np.float32))
+        self.image = None
 
     # -- images ------------------------------------------------------------------------------------
 
@@ -232,6 +243,10 @@ class Storage:
             return self.origin_value, self.origin_value
         part = self._origins(window)
         return int(part.min()), int(part.max())
+
+    def zero_unbegun(self, window: Window) -> None:
+        """Make locations zero that nothing wrote, so that a matmul can add to all of ``window``."""
+        window.array[self._origins(window) == UNWRITTEN] = 0
 
     def noticed(self, window: Window) -> None:
         """Remember that matmul results were read; only asked where accumulation is inferred."""

@@ -15,6 +15,7 @@ from numtrn.interp.core import running
 from numtrn.interp.dtypes import DTYPES
 from numtrn.interp.enums import MemoryRegion
 from numtrn.interp.faults import fault
+from numtrn.interp.hazards import FAILING
 from numtrn.interp.operators import OPERATORS
 from numtrn.interp.tensor import NKIObject, NkiTensor, ds
 
@@ -69,6 +70,8 @@ def _module(name: str, members: Mapping[str, Any]) -> ModuleType:
     def missing(attribute: str) -> NoReturn:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
+        if f"{name}.{attribute}" in FAILING:
+            fault("H36", f"{name}.{attribute} must not be used: {FAILING[f'{name}.{attribute}']}")
         fault("unsupported", f"this interpreter does not have {name}.{attribute} yet, or NKI does not")
 
     module.__dict__.update(members)

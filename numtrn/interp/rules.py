@@ -1,7 +1,7 @@
 """What an operand of an instruction must satisfy, one function for each rule or few.
 
-H-numbers are this project's list of things that pass in a permissive simulator and fail or differ on a
-device. Sources: ISA is ``nki/api/nki/isa/__init__.py``, A2 is
+H-numbers are those of ``hazards.py``, the list of things that pass in a permissive simulator and fail or
+differ on a device. Sources: ISA is ``nki/api/nki/isa/__init__.py``, A2 is
 ``nki/guides/architecture/trainium_inferentia2_arch.rst``, RN is ``release-notes/components/nki.rst``, all in
 ``aws-neuron/aws-neuron-sdk`` at 81ce03ae. Rules of one instruction only stand in that instruction.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numtrn.interp.core import Core
 from numtrn.interp.dtypes import FLOAT32, Array
 from numtrn.interp.enums import engine
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, hazard
 from numtrn.interp.operators import Operator
 from numtrn.interp.tensor import NkiTensor, merge
 
@@ -59,11 +59,10 @@ def tile(value: Any, argument: str, core: Core, gpsimd: bool = False) -> None:
     if not storage.taken:
         fault("memory", f"{argument} of a compute instruction must be in SBUF or PSUM; got {value}")
     if gpsimd and storage.psum:
-        fault("H14", f"GpSimd cannot access PSUM (A2); {argument} is {value}")
+        hazard("H14", f"GpSimd cannot access PSUM (A2); {argument} is {value}")
     if not value.lawful:
-        partition_layout(value, argument)
         access_limits(value, argument)
-        value.lawful = 1
+        value.lawful = partition_layout(value, argument)
 
 
 def partition_start(value: NkiTensor) -> int:
@@ -71,18 +70,20 @@ def partition_start(value: NkiTensor) -> int:
     return value.offset // value.row
 
 
-def partition_layout(value: NkiTensor, argument: str) -> None:
-    """Consecutive partitions, at most 128, from a legal start (H1, H2, H3; A2: partition offsets)."""
+def partition_layout(value: NkiTensor, argument: str) -> int:
+    """Consecutive partitions, at most 128, from a legal start (H1, H2, H3; A2); 1 if so."""
     count = value.shape[0]
     partition_rows(value, argument)
     start = value.offset // value.row
     step = 32 if count <= 32 else 64 if count <= 64 else value.storage.core.chip.partitions
     if start % step:
-        fault(
+        hazard(
             "H1",
             "a compute operand starts at partition 0, 32, 64 or 96 if it has at most 32 partitions,"
             f" at 0 or 64 if at most 64, else at 0; {argument} has {count} from {start}: {value}",
         )
+        return 0
+    return 1
 
 
 def partition_rows(value: NkiTensor, argument: str) -> None:
@@ -121,7 +122,7 @@ def dma_operand(value: Any, argument: str, core: Core) -> None:
     if value.storage.core is not core:
         fault("context", f"{argument} belongs to another run of a kernel; got {value}")
     if value.storage.psum:
-        fault("H15", f"a DMA cannot access PSUM; {argument} is {value}")
+        hazard("H15", f"a DMA cannot access PSUM; {argument} is {value}")
     if value.on_chip:
         partition_rows(value, argument)
 
@@ -147,7 +148,7 @@ def same_elements(dst: NkiTensor, data: NkiTensor, argument: str) -> None:
 def not_both_psum(one: Any, other: Any, names: str) -> None:
     """Two inputs of one instruction are not both in PSUM (H13; ISA: tensor_tensor and others)."""
     if one.storage.psum and other.storage.psum:
-        fault("H13", f"{names} cannot both be in PSUM; got {one} and {other}")
+        hazard("H13", f"{names} cannot both be in PSUM; got {one} and {other}")
 
 
 def distinct(dst: NkiTensor, data: NkiTensor, argument: str) -> None:

@@ -13,7 +13,8 @@ from numtrn.errors import NumtrnError
 from numtrn.interp.core import RUNNING, Core, Instruction
 from numtrn.interp.dtypes import Array, lookup, of_numpy
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import KernelFault, fault, raised_line
+from numtrn.interp.faults import KernelFault, fault, hazard, raised_line, strictness
+from numtrn.interp.hazards import Checks
 from numtrn.interp.memory import Storage
 from numtrn.interp.modules import Kernel
 from numtrn.interp.tensor import NkiTensor, row_major
@@ -51,7 +52,12 @@ class Run:
 
 
 def simulate(
-    kernel: Kernel | Callable[..., Any], arguments: Sequence[Any], *, chip: Chip, keep_log: bool = False
+    kernel: Kernel | Callable[..., Any],
+    arguments: Sequence[Any],
+    *,
+    chip: Chip,
+    keep_log: bool = False,
+    checks: Checks | None = None,
 ) -> Run:
     """Run a kernel on one core.
 
@@ -66,6 +72,9 @@ def simulate(
         The chip to be.
     keep_log
         Whether to keep a record of every instruction.
+    checks
+        How strict to be: a level for each hazard; by default that of the surrounding run or `allowing`
+        block, all errors if there is none.
 
     Returns
     -------
@@ -82,7 +91,7 @@ def simulate(
     core = Core(chip, [] if keep_log else None)
     token = RUNNING.set(core)
     try:
-        with np.errstate(all="ignore"):
+        with strictness(checks), np.errstate(all="ignore"):
             values = [_argument(core, value, position, where) for position, value in enumerate(arguments)]
             returned = _call(function, values, where)
             outputs = _outputs(core, returned, where)
@@ -101,7 +110,7 @@ def simulate(
 def _call(function: Callable[..., Any], values: list[Any], where: str) -> Any:
     try:
         return function(*values)
-    except NumtrnError:
+    except (NumtrnError, Warning):
         raise
     except Exception as error:
         text = f"the kernel raised {type(error).__name__}: {error}"
@@ -172,10 +181,11 @@ def _output(core: Core, value: Any, where: str) -> Array:
     ):
         fault("H35", f"an output must be a whole tensor, not a view; got {value}", where)
     if not storage.full:
-        fault(
+        hazard(
             "H35",
             f"an output must be written completely; {storage.missing or storage.size} units of {value}",
             where,
         )
+        storage.fill_unwritten(value)
     kind = lookup(value.dtype)
     return storage.raw.view(kind.numpy).reshape(value.shape)

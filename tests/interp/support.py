@@ -4,14 +4,14 @@ import linecache
 
 import pytest
 
-from numtrn.interp import KernelFault, modules, simulate
+from numtrn.interp import Checks, KernelFault, modules, simulate
 from numtrn.machine import CHIPS
 
 nki, nisa, nl, nt = (modules[name] for name in ("nki", "nki.isa", "nki.language", "nki.typing"))
 
 
-def run(kernel, *arguments, chip="trn2"):
-    return simulate(kernel, arguments, chip=CHIPS[chip]).outputs
+def run(kernel, *arguments, chip="trn2", levels=None):
+    return simulate(kernel, arguments, chip=CHIPS[chip], checks=levels and Checks(levels=levels)).outputs
 
 
 def refused(rule, *words, kernel, arguments=(), chip="trn2"):

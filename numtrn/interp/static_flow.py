@@ -1,0 +1,138 @@
+"""Control flow that a compiler cannot follow: registers in Python (H37), and cores that differ (H38).
+
+Sources: ``nki/deep-dives/nki-dynamic-loops.rst``, ``nki/api/nki/isa/__init__.py`` (VirtualRegister) and
+``nki/api/nki/language/__init__.py`` (loops, shared_constant) in ``aws-neuron/aws-neuron-sdk`` at 81ce03ae.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from numtrn.interp.static_names import ALLOCATE
+from numtrn.interp.static_source import Function, Report, Source, bindings, nodes
+
+__all__ = ["check"]
+
+
+def check(source: Source) -> Iterator[Report]:
+    """Findings in all kernel code of a file."""
+    for kernel in source.kernels:
+        yield from _registers(source, kernel)
+        yield from _cores(source, kernel)
+
+
+# -- registers -------------------------------------------------------------------------------------
+
+
+def _registers(source: Source, kernel: Function) -> Iterator[Report]:
+    """Registers and variables of device loops in Python's own control flow (H37)."""
+    registers, loops = _register_names(source, kernel)
+    for node in nodes(kernel.node):
+        for place, expression in _python_uses(node):
+            for name in _names(expression) & (registers | loops):
+                text = f"a register has no value while compiling; found {name} in {place}; use nl.while_loop"
+                yield Report("H37", node, text)
+        if isinstance(node, (ast.Assign, ast.AugAssign)):
+            for name, _ in bindings(node):
+                if name in loops:
+                    text = f"the variable of a device loop is not written; found {name}; use another name"
+                    yield Report("H37", node, text)
+        if isinstance(node, ast.For) and _dynamic(source, kernel, node):
+            yield from _escaping(source, kernel, node)
+        if isinstance(node, ast.With):
+            yield from _reorder(source, kernel, node)
+
+
+def _register_names(source: Source, kernel: Function) -> tuple[set[str], set[str]]:
+    registers: set[str] = set()
+    loops: set[str] = set()
+    for node in nodes(kernel.node):
+        for name, value in bindings(node):
+            if isinstance(value, ast.Call):
+                path = source.path(value.func, kernel.local)
+                if path == "nki.isa.register_alloc":
+                    registers.add(name)
+        if isinstance(node, ast.For) and _dynamic(source, kernel, node) and isinstance(node.target, ast.Name):
+            loops |= {node.target.id} - {"_"}
+        if isinstance(node, ast.FunctionDef):  # bodies of nl.fori_loop; others are refused elsewhere
+            loops |= {argument.arg for argument in node.args.args}
+    return registers, loops
+
+
+def _dynamic(source: Source, kernel: Function, node: ast.For) -> bool:
+    call = node.iter
+    return isinstance(call, ast.Call) and source.path(call.func, kernel.local) == "nki.language.dynamic_range"
+
+
+def _python_uses(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Expressions that Python evaluates while compiling, and what they stand in."""
+    if isinstance(node, (ast.If, ast.While, ast.IfExp)):
+        yield ("while" if isinstance(node, ast.While) else "if"), node.test
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id in ("range", "int", "float", "bool", "min", "max"):
+            yield from ((f"{node.func.id}()", argument) for argument in node.args)
+    elif isinstance(node, ast.Subscript):
+        yield "an index", node.slice
+
+
+def _names(expression: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
+
+
+def _escaping(source: Source, kernel: Function, loop: ast.For) -> Iterator[Report]:
+    """Tensors allocated in the body of a device loop and used after it."""
+    inside = {child for statement in loop.body for child in ast.walk(statement)}
+    born = {
+        name
+        for child in inside
+        for name, value in bindings(child)
+        if isinstance(value, ast.Call) and source.path(value.func, kernel.local) in ALLOCATE
+    }
+    for node in nodes(kernel.node):
+        if not (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in born):
+            continue
+        if node not in inside and node.lineno > loop.lineno:
+            text = f"tensors of a device loop's body end with it; found {node.id} outside; allocate it before"
+            yield Report("H37", node, text)
+
+
+def _reorder(source: Source, kernel: Function, block: ast.With) -> Iterator[Report]:
+    calls = [item.context_expr for item in block.items if isinstance(item.context_expr, ast.Call)]
+    if not any(source.path(call.func, kernel.local) == "nki.language.no_reorder" for call in calls):
+        return
+    for node in ast.walk(block):
+        if isinstance(node, ast.For) and _dynamic(source, kernel, node):
+            text = "a device loop must not stand inside nl.no_reorder(); found one; put the block inside it"
+            yield Report("H37", node, text)
+
+
+# -- two cores -------------------------------------------------------------------------------------
+
+
+def _cores(source: Source, kernel: Function) -> Iterator[Report]:
+    """Control flow and shared constants that depend on the core (H38)."""
+    varying = {
+        name
+        for node in nodes(kernel.node)
+        for name, value in bindings(node)
+        if value is not None and _by_core(source, kernel, value, set())
+    }
+    for node in nodes(kernel.node):
+        if isinstance(node, (ast.If, ast.While)) and _by_core(source, kernel, node.test, varying):
+            found = ast.unparse(node.test)
+            text = f"control flow is the same on both cores; found {found}; use program_id in slices only"
+            yield Report("H38", node, text)
+        if not isinstance(node, ast.Call) or source.path(node.func) != "nki.language.shared_constant":
+            continue
+        if any(_by_core(source, kernel, argument, varying) for argument in node.args):
+            text = "nl.shared_constant is the same on both cores; found program_id; slice it instead"
+            yield Report("H38", node, text)
+
+
+def _by_core(source: Source, kernel: Function, value: ast.expr, varying: set[str]) -> bool:
+    return any(
+        source.path(node, kernel.local) == "nki.language.program_id"
+        or (isinstance(node, ast.Name) and node.id in varying)
+        for node in ast.walk(value)
+    )
