@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from numtrn.interp.core import Instruction, Operand
 from numtrn.interp.faults import KernelFault
-from numtrn.interp.modules import Kernel, modules
+from numtrn.interp.modules import Kernel, importable, modules
 from numtrn.interp.run import Run, simulate
 
-__all__ = ["Instruction", "Kernel", "KernelFault", "Operand", "Run", "modules", "simulate"]
+__all__ = [
+    "Instruction",
+    "Kernel",
+    "KernelFault",
+    "Operand",
+    "Run",
+    "importable",
+    "modules",
+    "simulate",
+]

@@ -8,13 +8,15 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
 from numtrn.errors import NumtrnError
 
-__all__ = ["KernelFault", "fault"]
+__all__ = ["KernelFault", "allowing", "fault", "hazard"]
 
 _HERE = str(Path(__file__).parent) + os.sep
 
@@ -77,3 +79,22 @@ def refuse_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappi
         inspect.signature(function).bind(*args, **kwargs)
     except TypeError as error:
         fault("H41", f"arguments must be those of nisa.{function.__name__}; {error}")
+
+
+_ALLOWED: ContextVar[frozenset[str]] = ContextVar("numtrn_interp_allowed", default=frozenset())
+
+
+@contextmanager
+def allowing(*rules: str) -> Iterator[None]:
+    """Let hazards of these rules pass, for code that is not ours."""
+    token = _ALLOWED.set(_ALLOWED.get() | set(rules))
+    try:
+        yield
+    finally:
+        _ALLOWED.reset(token)
+
+
+def hazard(rule: str, text: str, where: str | None = None) -> None:
+    """Refuse what has a meaning but is undefined or differs somewhere, unless its rule is allowed."""
+    if rule not in _ALLOWED.get():
+        fault(rule, text, where)

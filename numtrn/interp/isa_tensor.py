@@ -10,7 +10,7 @@ from numtrn.interp.access import bits, flat, instruction
 from numtrn.interp.core import Core, running
 from numtrn.interp.dtypes import BFLOAT16, F32, FLOAT32, TFLOAT32, Array
 from numtrn.interp.enums import expect, matmul_perf_mode
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, hazard
 from numtrn.interp.memory import OTHER, READ, UNWRITTEN
 from numtrn.interp.rules import flag, partition_start, tile, writable
 from numtrn.interp.tensor import NkiTensor
@@ -44,6 +44,8 @@ def nc_matmul(
     _memories(dst, stationary, moving)
     double = perf_mode is not matmul_perf_mode.none
     if double:
+        if tile_size and tile_size[1] != 128:
+            fault("H29", f"double_row does not go with column tiles; got tile_size {tile_size}")
         _double_row(core, stationary, moving, perf_mode, is_transpose)
     rows = stationary.shape[0]
     width = stationary.size // rows // (2 if double else 1)
@@ -128,10 +130,11 @@ def adds(dst: NkiTensor, accumulate: bool | None) -> bool:
     least, most = storage.origins(dst)
     if accumulate is True:
         if least == UNWRITTEN:
-            fault(
+            hazard(
                 "H10",
                 f"accumulate=True needs a location begun by a matmul with accumulate=False; dst is {dst}",
             )
+            storage.require(dst)
         if least == OTHER:
             _not_begun(dst)
         return True
@@ -141,14 +144,14 @@ def adds(dst: NkiTensor, accumulate: bool | None) -> bool:
     if most == UNWRITTEN:
         return False
     if least == UNWRITTEN:
-        fault(
+        hazard(
             "H12",
             f"accumulate=None is ambiguous on a dst partly written before; say True or False; dst is {dst}",
         )
     if least == OTHER:
         _not_begun(dst)
     if most == READ:
-        fault(
+        hazard(
             "H12",
             "accumulate=None after the tile was read: whether the compiler then starts a new group is not"
             f" documented; say True or False, or allocate a new tile; dst is {dst}",
@@ -157,7 +160,7 @@ def adds(dst: NkiTensor, accumulate: bool | None) -> bool:
 
 
 def _not_begun(dst: NkiTensor) -> None:
-    fault(
+    hazard(
         "H11", f"a matmul cannot add to what another instruction wrote (undefined on hardware); dst is {dst}"
     )
 
@@ -222,7 +225,7 @@ def one_bank(core: Core, dst: NkiTensor) -> None:
 
 
 def _tiling(core: Core, position: Any, size: Any, rows: int, width: int) -> None:
-    """Row tiling. Column tiling is refused: its parameter text forbids what its body text allows."""
+    """Tiles of rows and of columns (ISA: the body text; its parameter text knows rows only)."""
     if len(position) != 2 or len(size) != 2:
         fault(
             "H41", f"tile_position and tile_size must both be given, two numbers each; got {position}, {size}"
@@ -233,8 +236,12 @@ def _tiling(core: Core, position: Any, size: Any, rows: int, width: int) -> None
             "H29",
             f"row tiles on {core.chip.name} have {allowed} rows, from a multiple; got {position}, {size}",
         )
-    if position[1] != 0 or size[1] != 128:
-        fault("H29", f"start_column must be 0 and column_size 128 (ISA: nc_matmul); got {position}, {size}")
+    if size[1] not in allowed or position[1] % size[1] or not 0 <= position[1] < 128:
+        fault(
+            "H29",
+            f"column tiles on {core.chip.name} have {allowed} columns, from a multiple;"
+            f" got {position}, {size}",
+        )
     if rows > size[0] or width > size[1]:
         fault("H7", f"stationary must fit tile_size {size}; it is {rows} x {width}")
 
