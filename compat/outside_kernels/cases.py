@@ -133,7 +133,9 @@ TRNBLAS = [
     *(Case(f"gemm {m}x128x{n}", f"_gemm_kernel_{m}_128_{n}", gemm, ZEROED) for m, n in TILES),
     Case("syrk", "_syrk_kernel", syrk, ZEROED),
     Case("mp2 energy", "_mp2_energy_kernel", mp2_energy, ASSIGNED, tolerance=1e-4, read=total),
-    Case("fused gemm energy", "_fused_gemm_energy_kernel", fused, ZEROED + ASSIGNED, tolerance=1e-4, read=total),
+    Case(
+        "fused gemm energy", "_fused_gemm_energy_kernel", fused, ZEROED + ASSIGNED, tolerance=1e-4, read=total
+    ),
     Case("batched pair", "_batched_pair_kernel", batched, ZEROED + ASSIGNED, tolerance=1e-4, read=total),
     # It adds a tensor in HBM to a tile, which no instruction does.
     Case("chunked pair", "_j_batched_kernel", chunked, refused="memory", read=total),

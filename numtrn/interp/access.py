@@ -12,7 +12,7 @@ from numtrn.interp.core import since
 from numtrn.interp.dtypes import F32, FLOAT32, Array
 from numtrn.interp.faults import fault, refuse_call
 from numtrn.interp.registers import NkiInstruction
-from numtrn.interp.tensor import IndirectTensor, NkiTensor
+from numtrn.interp.tensor import INDIRECT, IndirectTensor, NkiTensor
 
 __all__ = ["bits", "flat", "instruction", "put", "put_bits", "result", "wide"]
 
@@ -46,7 +46,7 @@ def instruction(
                     f"arguments of {function.__name__} after the first {positional} changed position between"
                     f" NKI versions; name them; got {len(args)} positional",
                 )
-            if not indirect:
+            if INDIRECT and not indirect:
                 for key, value in kwargs.items():
                     if type(value) is IndirectTensor:
                         kwargs[key] = value.located()

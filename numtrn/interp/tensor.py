@@ -20,10 +20,14 @@ from numtrn.interp.faults import fault, hazard
 from numtrn.interp.memory import Storage
 from numtrn.interp.registers import NKIObject, VirtualRegister
 
-__all__ = ["ASSIGN", "DynamicSlice", "IndirectTensor", "NkiTensor", "ds"]
+__all__ = ["ASSIGN", "INDIRECT", "DynamicSlice", "IndirectTensor", "NkiTensor", "ds"]
 
 ASSIGN: list[Callable[[NkiTensor, NkiTensor], Any]] = []
 """What ``t[...] = value`` does when it is let pass; entered by ``language.py``."""
+
+
+INDIRECT: list[bool] = []
+"""Not empty once a kernel of this process made an `IndirectTensor`; until then nobody looks for them."""
 
 
 class DynamicSlice:
@@ -535,6 +539,8 @@ class IndirectTensor(NkiTensor):
             window.row,
             window.overlaps,
         )
+        if not INDIRECT:
+            INDIRECT.append(True)
         self.scale = scale
         self.scalar = scalar
         self.vector = vector

@@ -1,6 +1,6 @@
 """docs/nki_coverage.md says of every name of NKI 0.6.0 whether it is here; it is written by this file.
 
-    python -m tests.interp.test_coverage        writes it anew
+python -m tests.interp.test_coverage        writes it anew
 """
 
 from pathlib import Path
@@ -97,7 +97,9 @@ def table():
         states = {name: state(name) for name in mine}
         here = sum(word == "yes" for word, _ in states.values())
         lines.append(f"## {title}: {here} of {len(mine)}\n\n| Name | Here | Remark |\n|---|---|---|\n")
-        lines += [f"| `{name.removeprefix(chosen)}` | {word} | {text} |\n" for name, (word, text) in states.items()]
+        lines += [
+            f"| `{name.removeprefix(chosen)}` | {word} | {text} |\n" for name, (word, text) in states.items()
+        ]
         lines.append("\n")
     return "".join(lines).rstrip() + "\n"
 
