@@ -127,6 +127,7 @@ def total(out):
 ZEROED = ("H11",)
 # Partial sums are assigned to columns of a tile, t[...] = value, which no documentation describes.
 ASSIGNED = ("H39",)
+BOTH = ZEROED + ASSIGNED
 
 TILES = ((64, 128), (64, 256), (64, 512), (128, 128), (128, 256), (128, 512))
 TRNBLAS = [

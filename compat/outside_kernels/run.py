@@ -25,7 +25,7 @@ from numtrn.interp.faults import allowing
 from numtrn.machine import CHIPS
 
 
-class Absent(Exception):
+class AbsentError(Exception):
     """A package or a checkout that is not at hand."""
 
 
@@ -62,10 +62,10 @@ def trnblas_kernels():
         stack.enter_context(stood_in("torch"))
         if place:
             if not Path(place).exists():
-                raise Absent(f"NUMTRN_TRNBLAS names {place}, which does not exist")
+                raise AbsentError(f"NUMTRN_TRNBLAS names {place}, which does not exist")
             stack.enter_context(found_on(place))
         elif importlib.util.find_spec("trnblas") is None:
-            raise Absent("trnblas is not installed and NUMTRN_TRNBLAS is not set")
+            raise AbsentError("trnblas is not installed and NUMTRN_TRNBLAS is not set")
         return load_trnblas()
 
 
@@ -99,10 +99,10 @@ def sdk_kernels(path):
     """One file of the examples of the SDK's documentation."""
     place = os.environ.get("NUMTRN_NEURON_SDK")
     if not place:
-        raise Absent("NUMTRN_NEURON_SDK is not set")
+        raise AbsentError("NUMTRN_NEURON_SDK is not set")
     file = Path(place) / "nki" / "examples" / path
     if not file.exists():
-        raise Absent(f"{file} does not exist")
+        raise AbsentError(f"{file} does not exist")
     with ExitStack() as stack:
         stack.enter_context(stood_in("torch"))
         return executed(file.stem, file.read_text(), str(file))
@@ -158,7 +158,7 @@ def main(argv=None):
         for source, case, load in cases(chip):
             try:
                 kernels = load()
-            except Absent as reason:
+            except AbsentError as reason:
                 rows.append((source, case.title, "skipped", str(reason), ""))
                 continue
             right, verdict, hazards, figures = judge(case, kernels, chip)

@@ -53,7 +53,8 @@ NOTES = {
 HEAD = """# What of NKI 0.6.0 the interpreter has
 
 Written by `python -m tests.interp.test_coverage`; a test fails when it is stale. The names are those of
-`nki/api/nki/isa/__init__.py` and `nki/api/nki/language/__init__.py` in `aws-neuron/aws-neuron-sdk` at 81ce03ae.
+`nki/api/nki/isa/__init__.py` and `nki/api/nki/language/__init__.py` in `aws-neuron/aws-neuron-sdk`
+at 81ce03ae.
 A name that is not here raises a `KernelFault` that says so. `nki.collectives` is not here.
 
 """
@@ -65,7 +66,7 @@ def names():
 
 def present(name):
     """Whether the interpreter has a name."""
-    module, _, rest = name.partition("nki.isa.")
+    rest = name.partition("nki.isa.")[2]
     holder, parts = modules["nki.isa"], rest.split(".")
     if not rest:
         holder, parts = modules["nki.language"], name.removeprefix("nki.language.").split(".")
