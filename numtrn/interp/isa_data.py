@@ -17,6 +17,7 @@ from numtrn.interp.faults import fault
 from numtrn.interp.isa_indirect import indirect_copy, outside
 from numtrn.interp.isa_tensor import one_bank
 from numtrn.interp.operators import OPERATORS, Operator
+from numtrn.interp.registers import VirtualRegister
 from numtrn.interp.rules import (
     constant,
     distinct,
@@ -190,6 +191,8 @@ def _hwdge_transpose(core: Core, src: NkiTensor, mode: dge_modes, priority: int 
             f"dma_transpose takes dge_mode.unknown, or hwdge from gen3 on; got {mode} on {core.chip.name}",
         )
     rows = src.shape[0]
+    if core.version < (0, 6) and src.shape[-1] % 128:
+        fault("H27", f"before NKI 0.6 the last dimension of a hwdge transpose is 128; got {src}")
     shaped = rows == 16 if src.ndim == 2 else rows in (1, 2, 4, 8, 16) and rows * src.shape[-2] % 16 == 0
     if not shaped or src.shape[-1] > 128 or src.kind.bytes != 2:
         fault("H27", f"a hwdge transpose needs 16 rows of at most 128 elements of 2 bytes; got {src}")
@@ -374,7 +377,8 @@ def _affine(pattern: Any, offset: Any, multiplier: Any, dst: NkiTensor) -> Array
     if free.size * dst.shape[0] != dst.size:
         fault("H17", f"the counts of pattern {pattern} must multiply to the elements a partition of {dst}")
     lanes = np.arange(dst.shape[0], dtype=np.int64) * int32(multiplier, "channel_multiplier")
-    values: Array = lanes[:, None] + free + int32(offset, "offset")
+    start = offset.read() if isinstance(offset, VirtualRegister) else int32(offset, "offset")
+    values: Array = lanes[:, None] + free + start
     if values.min() < -(2**31) or values.max() >= 2**31:
         fault(
             "H33", f"the pattern must stay within 32-bit integers; it spans {values.min()} to {values.max()}"

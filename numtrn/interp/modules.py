@@ -1,4 +1,4 @@
-"""The modules that a kernel imports: ``nki``, ``nki.isa``, ``nki.language``, ``nki.typing``.
+"""The modules that a kernel imports: ``nki``, ``nki.isa``, ``nki.language``, and smaller ones.
 
 They are module objects that never enter ``sys.modules``: whoever loads a kernel hands them to it. A name
 that NKI has and this interpreter does not is refused when it is asked for.
@@ -69,7 +69,12 @@ class Kernel:
             )
         return _simulated(self, args, kwargs)
 
+    def with_schedule(self, edges: Sequence[tuple[str, str]]) -> Kernel:
+        """The same kernel: instructions run in program order here, whatever is asked of the scheduler."""
+        return self
+
     def __getitem__(self, cores: Any) -> Kernel:
+        """The kernel on one or two cores."""
         if cores not in (1, 2):
             fault("H42", f"a kernel runs on kernel[1] or kernel[2] cores; got kernel[{cores!r}]")
         return Kernel(self.function, int(cores))
@@ -220,8 +225,17 @@ def _all() -> Mapping[str, ModuleType]:
     isa, nl = _isa(), _language()
     typing = _module("nki.typing", {"tensor": _Annotation(), "mutable_tensor": _Annotation()})
     members = {"jit": jit, "simulate": simulate, "isa": isa, "language": nl, "typing": typing, "__path__": []}
+    members["collectives"] = collectives = _module("nki.collectives", {})
     nki = _module("nki", members)
-    return MappingProxyType({"nki": nki, "nki.isa": isa, "nki.language": nl, "nki.typing": typing})
+    return MappingProxyType(
+        {
+            "nki": nki,
+            "nki.collectives": collectives,
+            "nki.isa": isa,
+            "nki.language": nl,
+            "nki.typing": typing,
+        }
+    )
 
 
 modules: Mapping[str, ModuleType] = _all()

@@ -302,14 +302,25 @@ class NkiTensor(NKIObject):
         if not shape or min(shape) < 1 or min(strides) < 0:
             fault("H30", f"ap needs counts >= 1 and strides >= 0; got {pattern}")
         if vector_offset is not None:
-            return source._vector(shape, strides, start, scalar_offset, vector_offset, indirect_dim)
+            if source is not self or scalar_offset is not None:
+                fault("H31", "vector_offset goes without scalar_offset and dtype")
+            return self._vector(shape, strides, start, vector_offset, indirect_dim)
         source._inside(strides, shape, start)
         if scalar_offset is None:
             if indirect_dim != 0:
                 fault("H41", f"indirect_dim goes with a dynamic offset; got {indirect_dim}")
             return source._pattern(strides, shape, start)
-        scale = math.prod(self.shape[indirect_dim + 1 :])
+        scale = self._scale(indirect_dim, source.kind)
         return IndirectTensor(source._pattern(strides, shape, start), scale, scalar=scalar_offset)
+
+    def _scale(self, dim: int, kind: DType) -> int:
+        """Elements of ``kind`` that an index of a dimension counts for."""
+        if not 0 <= dim < self.ndim:
+            fault("H31", f"indirect_dim must be a dimension; got {dim} of {self}")
+        size = self.strides[dim] * self.kind.bytes
+        if size % kind.bytes:
+            fault("H39", f"an index of dimension {dim} of {self} is no multiple of {kind.bytes} bytes")
+        return size // kind.bytes
 
     def _retyped(self, kind: DType) -> NkiTensor:
         """The whole access as another type of whatever size, for patterns in elements of that type."""
@@ -336,17 +347,15 @@ class NkiTensor(NKIObject):
         shape: tuple[int, ...],
         strides: tuple[int, ...],
         start: int,
-        scalar: Any,
         vector: NkiTensor,
         dim: int,
     ) -> NkiTensor:
         """One index for each row of HBM; the leading stride of the pattern is ignored (APS)."""
-        if scalar is not None or dim != 0 or self.on_chip:
-            fault("H31", f"vector_offset needs HBM, indirect_dim=0 and no scalar_offset; got {self}")
+        if dim != 0 or self.on_chip:
+            fault("H31", f"vector_offset needs HBM and indirect_dim=0; got {dim} of {self}")
         window = self._pattern((0, *strides[1:]), shape, start)
         window.overlaps = _repeats(strides[1:], shape[1:])
-        scale = math.prod(self.shape[1:])
-        return IndirectTensor(window, scale, vector=vector, limit=self.shape[0])
+        return IndirectTensor(window, self.strides[0], vector=vector, limit=self.shape[0])
 
     def _ap_on_chip(self, strides: tuple[int, ...], shape: tuple[int, ...], start: int) -> None:
         if strides[0] != self.row and not (shape[0] == 1 and len(shape) > 1):

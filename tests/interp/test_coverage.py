@@ -55,7 +55,7 @@ HEAD = """# What of NKI 0.6.0 the interpreter has
 Written by `python -m tests.interp.test_coverage`; a test fails when it is stale. The names are those of
 `nki/api/nki/isa/__init__.py` and `nki/api/nki/language/__init__.py` in `aws-neuron/aws-neuron-sdk`
 at 81ce03ae.
-A name that is not here raises a `KernelFault` that says so. `nki.collectives` is not here.
+A name that is not here raises a `KernelFault` that says so. `nki.collectives` is empty.
 
 """
 

@@ -283,3 +283,48 @@ def test_an_integer_on_the_partitions_means_what_the_version_says(version, shape
 def test_names_that_a_version_does_not_have_yet(version, name, use):
     with pytest.raises(KernelFault, match=f"H39: .*{name} is new"):
         simulate(use, [], chip=CHIPS["trn3"], version=version)
+
+
+def test_a_register_as_offset_of_iota():
+    def kernel():
+        tile = sbuf((2, 3), nl.int32)
+        nisa.iota(dst=tile, pattern=[[1, 3]], offset=nisa.register_alloc(5), channel_multiplier=10)
+        return stored(tile)
+
+    assert run(kernel).tolist() == [[5, 6, 7], [15, 16, 17]]
+
+
+def test_reductions_of_older_versions():
+    def kernel(x):
+        tile = loaded(x)
+        nisa.tensor_scalar_reduce(dst=tile, data=tile, op0=nl.add, operand0=0.0, reduce_op=nl.add)
+        return stored(tile)
+
+    run(kernel, X)
+    with pytest.raises(KernelFault, match=r"H39: .*without reduce_res"):
+        simulate(kernel, [X], chip=CHIPS["trn2"], version="0.5")
+
+
+def test_ap_on_a_view_adds_its_offset_to_that_of_the_view():
+    def kernel(x):
+        out = sbuf((8, 2))
+        nisa.tensor_copy(dst=out, src=loaded(x)[:, 2:6].ap(pattern=[[6, 8], [1, 2]], offset=1))
+        return stored(out)
+
+    with allowing("H39"):
+        assert np.array_equal(run(kernel, X), X[:, 3:5])
+        with pytest.raises(KernelFault, match=r"ap on a view is new in NKI 0\.5"):
+            simulate(kernel, [X], chip=CHIPS["trn2"], version="0.4")
+
+
+def test_values_assigned_and_private_outputs_where_that_is_let_pass():
+    def kernel(x):
+        tile, out = filled((8, 6), value=0.0), nl.ndarray((8, 6), dtype=nl.float32, buffer=nl.hbm)
+        tile[:, 0:3] = loaded(x)[:, 3:6]
+        out[:, :] = tile
+        return out
+
+    with allowing("H39", "H35"):
+        assert np.array_equal(run(kernel, X), np.hstack([X[:, 3:6], np.zeros((8, 3))]))
+    with pytest.raises(KernelFault, match="H39"):
+        run(kernel, X)

@@ -66,7 +66,11 @@ def test_a_real_nki_comes_back(monkeypatch):
 
         assert nki is modules["nki"]
         with pytest.raises(ImportError):
-            import nki.collectives
+            import nki.compiler
+        import nki.collectives
+
+        with pytest.raises(KernelFault, match=r"does not have nki\.collectives\.all_reduce"):
+            nki.collectives.all_reduce  # noqa: B018
         raise ZeroDivisionError
     assert sys.modules["nki"] is real
     assert sys.modules["nki.isa"] is inner
