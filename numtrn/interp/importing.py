@@ -68,7 +68,7 @@ def _holders(names: set[str], modules: Mapping[str, ModuleType]) -> set[str]:
         values = list(vars(sys.modules[name]).values()) if name in sys.modules else []
         if any(id(value) in held or type(value).__module__.startswith("numtrn.interp") for value in values):
             packages.add(name.partition(".")[0])
-    return packages
+    return packages - {__name__.partition(".")[0]}
 
 
 @contextmanager

@@ -309,3 +309,25 @@ def test_instructions_that_gen2_does_not_have(name):
     }
     with pytest.raises(KernelFault, match=rf"H29: {name} needs gen"):
         run(lambda: calls[name](filled((4, 4))), chip="trn1")
+
+
+def test_the_log_has_engine_and_operands_of_the_newer_instructions():
+    def kernel(x):
+        data, best, places, total = loaded(x), sbuf((6, 8)), sbuf((6, 8), nl.uint32), sbuf((1, 10))
+        nisa.max8(dst=best, src=data)
+        nisa.nc_find_index8(dst=places, data=data, vals=best)
+        nisa.nc_n_gather(dst=best, data=data, indices=places)
+        nisa.tensor_partition_reduce(dst=total, op=nl.add, data=data)
+        nisa.tensor_tensor_scan(dst=data, data0=data, data1=data, initial=0.0, op0=nl.multiply, op1=nl.add)
+        return stored(total)
+
+    log = simulate(kernel, [X], chip=CHIPS["trn2"], keep_log=True).log
+    assert [(one.engine, one.name, len(one.writes), len(one.reads)) for one in log] == [
+        ("dma", "dma_copy", 1, 1),
+        ("vector", "max8", 1, 1),
+        ("vector", "nc_find_index8", 1, 2),
+        ("gpsimd", "nc_n_gather", 1, 2),
+        ("gpsimd", "tensor_partition_reduce", 1, 1),
+        ("vector", "tensor_tensor_scan", 1, 2),
+        ("dma", "dma_copy", 1, 1),
+    ]
