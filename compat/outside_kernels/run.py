@@ -1,14 +1,15 @@
 """Run kernels that others wrote on the embedded interpreter, against NumPy.
 
-    NUMTRN_TRNBLAS=<trnblas wheel, or folder with the package> \
-    NUMTRN_NEURON_SDK=<checkout of aws-neuron-sdk> python compat/outside_kernels/run.py [--chip trn2]
+    OUTSIDE_TRNBLAS=<trnblas wheel, or folder with the package> \
+    OUTSIDE_NEURON_SDK=<checkout of aws-neuron-sdk> python compat/outside_kernels/run.py [--chip trn2]
 
 Nothing of theirs is kept here. What is not at hand is skipped, with the reason. Without the first variable
 the installed trnblas is taken, if there is one. The exit code is 0 when everything that ran is right.
 """
 
 import argparse
-import importlib
+import importlib.util
+import linecache
 import os
 import sys
 import time
@@ -57,33 +58,27 @@ def stood_in(name):
 
 def trnblas_kernels():
     """The module of trnblas that defines its kernels."""
-    place = os.environ.get("NUMTRN_TRNBLAS")
+    place = os.environ.get("OUTSIDE_TRNBLAS")
     with ExitStack() as stack:
         stack.enter_context(stood_in("torch"))
         if place:
             if not Path(place).exists():
-                raise AbsentError(f"NUMTRN_TRNBLAS names {place}, which does not exist")
+                raise AbsentError(f"OUTSIDE_TRNBLAS names {place}, which does not exist")
             stack.enter_context(found_on(place))
         elif importlib.util.find_spec("trnblas") is None:
-            raise AbsentError("trnblas is not installed and NUMTRN_TRNBLAS is not set")
+            raise AbsentError("trnblas is not installed and OUTSIDE_TRNBLAS is not set")
         return load_trnblas()
 
 
 def load_trnblas():
     """The file alone: its package imports torch for more than names."""
     package = importlib.util.find_spec("trnblas")
-    where = Path(package.submodule_search_locations[0])
-    for name in ("trnblas/nki/dispatch.py", "nki/dispatch.py"):
-        file = where.parent / name if name.startswith("trnblas") else where / name
-        source = package.loader.get_data(str(file)).decode()
-        return executed("trnblas_kernels", source, str(file))
-    return None
+    file = str(Path(package.submodule_search_locations[0]) / "nki" / "dispatch.py")
+    return executed("trnblas_kernels", package.loader.get_data(file).decode(), file)
 
 
 def executed(name, source, file):
     """A module made of this source, with the interpreter's nki."""
-    import linecache
-
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     module = types.ModuleType(name)
     module.__file__ = file
@@ -97,9 +92,9 @@ def executed(name, source, file):
 
 def sdk_kernels(path):
     """One file of the examples of the SDK's documentation."""
-    place = os.environ.get("NUMTRN_NEURON_SDK")
+    place = os.environ.get("OUTSIDE_NEURON_SDK")
     if not place:
-        raise AbsentError("NUMTRN_NEURON_SDK is not set")
+        raise AbsentError("OUTSIDE_NEURON_SDK is not set")
     file = Path(place) / "nki" / "examples" / path
     if not file.exists():
         raise AbsentError(f"{file} does not exist")
