@@ -9,7 +9,7 @@ PIP     := -m pip install --quiet --disable-pip-version-check
 # costs a factor of ten and more where another process wants the second core.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-numpy126 test-long compat check bench wheel clean
+.PHONY: help demo test test-numpy126 test-long compat outside check bench wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -46,6 +46,9 @@ test-long: $(VENV)/.dev ## the tests that take more than a minute each
 
 compat: $(VENV)/.dev ## NumPy's and SciPy's own tests inside a block
 	$(BIN)/python compat/run.py
+
+outside: $(VENV)/.dev ## kernels of others on the interpreter (see compat/README.md for the variables)
+	$(BIN)/python compat/outside_kernels/run.py
 
 check: $(VENV)/.dev ## lint, types, the directions of imports, and the source of the kernels
 	$(BIN)/ruff check .

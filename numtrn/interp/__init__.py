@@ -15,7 +15,7 @@ from __future__ import annotations
 from numtrn.interp.core import Instruction, Operand
 from numtrn.interp.faults import KernelFault
 from numtrn.interp.hazards import HAZARDS, Checks, Hazard
-from numtrn.interp.modules import Kernel, modules
+from numtrn.interp.modules import Kernel, importable, modules
 from numtrn.interp.run import Run, simulate
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "KernelFault",
     "Operand",
     "Run",
+    "importable",
     "modules",
     "simulate",
 ]

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from numtrn.interp.core import since
 from numtrn.interp.dtypes import F32, FLOAT32, Array
 from numtrn.interp.faults import hazard, refuse_call
-from numtrn.interp.tensor import NkiTensor
+from numtrn.interp.registers import NkiInstruction
+from numtrn.interp.tensor import INDIRECT, IndirectTensor, NkiTensor
 
 __all__ = ["bits", "flat", "instruction", "put", "put_bits", "result", "wide"]
 
@@ -20,13 +22,22 @@ POSITIONAL: dict[str, int] = {}
 """How many arguments of each instruction have the same position in all NKI versions."""
 
 
-def instruction(positional: int = 99) -> Callable[[F], F]:
+_ISSUED = NkiInstruction()
+
+
+def instruction(
+    positional: int = 99, *, indirect: bool = False, version: tuple[int, int] = (0, 3)
+) -> Callable[[F], F]:
     """Make a function an instruction: wrong arguments become kernel faults (H39, H41).
 
     Parameters
     ----------
     positional
         How many arguments have the same position in all NKI versions.
+    indirect
+        Whether it takes operands with dynamic offsets itself; else they are located before it starts.
+    version
+        First NKI version that has it.
     """
 
     def decorate(function: F) -> F:
@@ -40,8 +51,19 @@ def instruction(positional: int = 99) -> Callable[[F], F]:
                     f"arguments of {function.__name__} after the first {positional} changed position between"
                     f" NKI versions; name them; got {len(args)} positional",
                 )
+            if INDIRECT and not indirect:
+                for key, value in kwargs.items():
+                    if type(value) is IndirectTensor:
+                        kwargs[key] = value.located()
+                for value in args:
+                    if type(value) is IndirectTensor:
+                        args = tuple(v.located() if type(v) is IndirectTensor else v for v in args)
+                        break
+            if version > (0, 3):
+                since(version, f"nisa.{function.__name__}")
             try:
-                return function(*args, **kwargs)
+                found = function(*args, **kwargs)
+                return _ISSUED if found is None else found
             except TypeError:
                 refuse_call(function, args, kwargs)
                 raise

@@ -17,9 +17,23 @@ from numtrn.machine import Chip
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Core", "Instruction", "Operand", "running"]
+__all__ = ["Core", "Instruction", "Operand", "running", "since"]
 
 ENGINES = ("tensor", "vector", "scalar", "gpsimd", "dma")
+
+
+class Launch(Protocol):
+    """What a core needs to know of the other one (``cores.py``)."""
+
+    @property
+    def size(self) -> int:
+        """Number of cores."""
+
+    def meet(self, rank: int, key: object, payload: Any) -> Any:
+        """Wait for the other core at the same point and return what it brought."""
+
+    def shared(self, rank: int, size: int, carrier: Any, where: str) -> Array:
+        """The memory of this core's next allocation in shared HBM."""
 
 
 class Described(Protocol):
@@ -104,6 +118,11 @@ class Core:
     vector_registers: Registers | None = None
     scalar_registers: Registers | None = None
     scratch: dict[str, Array] = field(default_factory=dict)
+    version: tuple[int, int] = (0, 6)
+    rank: int = 0
+    launch: Launch | None = None
+    ordered: int = 0
+    random: dict[str, Any] = field(default_factory=dict)
 
     def issue(
         self,
@@ -172,3 +191,10 @@ def running() -> Core:
             "context", "NKI functions only work inside a kernel run by numtrn.interp.simulate; none runs here"
         )
     return core
+
+
+def since(version: tuple[int, int], name: str) -> None:
+    """Refuse a name in a run of an NKI version that does not have it yet (H39)."""
+    have = running().version
+    if have < version:
+        fault("H39", f"{name} is new in NKI 0.{version[1]}; this run is 0.{have[1]}")

@@ -14,8 +14,10 @@ from numtrn.interp.enums import engine as engines
 from numtrn.interp.enums import expect
 from numtrn.interp.enums import oob_mode as oob_modes
 from numtrn.interp.faults import fault, hazard
+from numtrn.interp.isa_indirect import indirect_copy, outside
 from numtrn.interp.isa_tensor import one_bank
 from numtrn.interp.operators import OPERATORS, Operator
+from numtrn.interp.registers import VirtualRegister
 from numtrn.interp.rules import (
     constant,
     distinct,
@@ -30,7 +32,7 @@ from numtrn.interp.rules import (
     tile,
     writable,
 )
-from numtrn.interp.tensor import NkiTensor
+from numtrn.interp.tensor import IndirectTensor, NkiTensor
 
 __all__ = [
     "affine_select",
@@ -50,7 +52,7 @@ KEEP = 255
 # -- DMA -------------------------------------------------------------------------------------------
 
 
-@instruction(2)
+@instruction(2, indirect=True)
 def dma_copy(
     dst: NkiTensor,
     src: NkiTensor,
@@ -62,6 +64,9 @@ def dma_copy(
 ) -> None:
     """Copy between HBM and SBUF, casting through float32 if the types differ."""
     core = running()
+    if type(dst) is IndirectTensor or type(src) is IndirectTensor:
+        indirect_copy(core, dst, src, priority, oob_mode, dge_mode, engine)
+        return
     dma_operand(dst, "dst", core)
     dma_operand(src, "src", core)
     writable(dst)
@@ -104,7 +109,7 @@ def _dge(
 _AXES = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
 
 
-@instruction(3)
+@instruction(3, indirect=True)
 def dma_transpose(
     dst: NkiTensor,
     src: NkiTensor,
@@ -116,6 +121,9 @@ def dma_transpose(
 ) -> None:
     """Transpose into SBUF, elements of 2 or 4 bytes; 4 is not documented to compile."""
     core = running()
+    if type(src) is IndirectTensor:
+        _gather_transpose(core, dst, src, axes, oob_mode, dge_mode)
+        return
     dma_operand(dst, "dst", core)
     dma_operand(src, "src", core)
     writable(dst)
@@ -137,6 +145,41 @@ def dma_transpose(
     core.issue("dma", "dma_transpose", (dst,), (src,), dge_mode=dge_mode.name)
 
 
+def _gather_transpose(
+    core: Core,
+    dst: NkiTensor,
+    src: IndirectTensor,
+    axes: tuple[int, ...] | None,
+    oob_mode: oob_modes,
+    mode: dge_modes,
+) -> None:
+    """Gather rows of HBM by index and transpose them (ISA: dma_transpose, indirect)."""
+    if src.vector is None:
+        dma_transpose(dst, src.located(), axes, dge_mode=mode)
+        return
+    dma_operand(dst, "dst", core)
+    writable(dst)
+    rows, wanted = src.shape[0], _AXES.get(src.ndim)
+    if core.chip.generation < 3 or mode not in (dge_modes.unknown, dge_modes.swdge):
+        fault("H27", f"an indirect transpose needs gen3 and swdge; got {mode} on {core.chip.name}")
+    if wanted is None or (axes is not None and tuple(axes) != wanted):
+        fault("H27", f"axes must be (1, 0), (2, 1, 0) or (3, 1, 2, 0) by rank; got {axes} for {src}")
+    if src.kind.bytes != 2 or dst.kind is not src.kind or src.shape[-1] > 128 or rows % 16:
+        fault("H27", f"an indirect transpose takes rows of at most 128 elements of 2 bytes; got {src}, {dst}")
+    lanes, columns = src.vector.shape[0], src.vector.size // src.vector.shape[0]
+    if src.vector.dtype != "uint32" or lanes % 16 or (columns > 1 and lanes != 128):
+        fault("H27", f"the indices must be uint32 with 16 to 128 partitions; got {src.vector}")
+    if dst.shape != tuple(src.shape[k] for k in wanted) or not dst.on_chip:
+        fault("H27", f"dst must have the transposed shape of {src} in SBUF; got {dst}")
+    for place, (index, row) in enumerate(src.rows()):
+        if row is None:
+            outside(oob_mode, index, src)
+            continue
+        column = dst[..., place : place + 1]
+        put_bits(column, bits(row).transpose(wanted))
+    core.issue("dma", "dma_transpose", (dst,), (src, src.vector), dge_mode=dge_modes.swdge.name)
+
+
 def _hwdge_transpose(core: Core, src: NkiTensor, mode: dge_modes, priority: int | None) -> None:
     if priority is not None and core.chip.generation < 4:
         fault("H29", f"priority needs gen4; {core.chip.name} is gen{core.chip.generation}")
@@ -148,6 +191,8 @@ def _hwdge_transpose(core: Core, src: NkiTensor, mode: dge_modes, priority: int 
             f"dma_transpose takes dge_mode.unknown, or hwdge from gen3 on; got {mode} on {core.chip.name}",
         )
     rows = src.shape[0]
+    if core.version < (0, 6) and src.shape[-1] % 128:
+        fault("H27", f"before NKI 0.6 the last dimension of a hwdge transpose is 128; got {src}")
     shaped = rows == 16 if src.ndim == 2 else rows in (1, 2, 4, 8, 16) and rows * src.shape[-2] % 16 == 0
     if not shaped or src.shape[-1] > 128 or src.kind.bytes != 2:
         fault("H27", f"a hwdge transpose needs 16 rows of at most 128 elements of 2 bytes; got {src}")
@@ -333,7 +378,8 @@ def _affine(pattern: Any, offset: Any, multiplier: Any, dst: NkiTensor) -> Array
     if free.size * dst.shape[0] != dst.size:
         fault("H17", f"the counts of pattern {pattern} must multiply to the elements a partition of {dst}")
     lanes = np.arange(dst.shape[0], dtype=np.int64) * int32(multiplier, "channel_multiplier")
-    values: Array = lanes[:, None] + free + int32(offset, "offset")
+    start = offset.read() if isinstance(offset, VirtualRegister) else int32(offset, "offset")
+    values: Array = lanes[:, None] + free + start
     if values.min() < -(2**31) or values.max() >= 2**31:
         fault(
             "H33", f"the pattern must stay within 32-bit integers; it spans {values.min()} to {values.max()}"

@@ -1,10 +1,12 @@
-"""Instructions of ScalarE: ``activation`` (ISA: activation).
+"""Instructions of ScalarE (ISA: activation, activation_reduce, activate2).
 
 The hardware evaluates piecewise polynomials in float32 whose error bounds are not published; NumPy's
 float32 functions stand in for them. Inputs outside the published range are refused (H24).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from numtrn.interp.operators import Operator
 from numtrn.interp.rules import (
     apart,
     distinct,
+    flag,
     lane_operand,
     operator,
     partition_start,
@@ -27,7 +30,7 @@ from numtrn.interp.rules import (
 )
 from numtrn.interp.tensor import NkiTensor
 
-__all__ = ["activation"]
+__all__ = ["activate2", "activation", "activation_reduce"]
 
 Number = float | NkiTensor
 
@@ -140,3 +143,149 @@ def _reduce(
 def _known(registers: Registers | None, start: int, count: int) -> None:
     if registers is None or registers.start != start or registers.values.size != count:
         fault("H25", "the accumulator registers of these partitions were not reset; begin with reset_reduce")
+
+
+@instruction()
+def activation_reduce(
+    dst: NkiTensor,
+    op: Operator,
+    data: NkiTensor,
+    reduce_op: Operator,
+    reduce_res: NkiTensor | None,
+    bias: Number | None = None,
+    scale: Number = 1.0,
+    name: str | None = None,
+) -> None:
+    """``activation`` with its sum, from a reset."""
+    activation(
+        dst=dst,
+        op=op,
+        data=data,
+        bias=bias,
+        scale=scale,
+        reduce_op=reduce_op,
+        reduce_res=reduce_res,
+        reduce_cmd=commands.reset_reduce,
+    )
+
+
+# -- generation 4 ----------------------------------------------------------------------------------
+
+_PAIRS = (
+    ("multiply", "add"),
+    ("multiply", "subtract"),
+    ("multiply", "bypass"),
+    ("add", "bypass"),
+    ("subtract", "bypass"),
+    ("bypass", "bypass"),
+)
+_IDENTITY = {"add": 0.0, "maximum": -np.inf, "minimum": np.inf, "abs_max": 0.0, "abs_min": np.inf}
+
+
+@instruction(version=(0, 4))
+def activate2(
+    dst: NkiTensor,
+    op: Operator,
+    data: NkiTensor,
+    imm0: Number,
+    imm1: Number,
+    op0: Operator,
+    op1: Operator,
+    relu_param: Number = 0.0,
+    reverse0: bool = False,
+    reverse1: bool = False,
+    reduce_op: Operator | None = None,
+    reduce_res: NkiTensor | None = None,
+    reduce_cmd: commands = commands.idle,
+    name: str | None = None,
+) -> None:
+    """``op((data op0 imm0) op1 imm1)``, and optionally its reduction over the free dimensions."""
+    core = running()
+    _pair(core, op, op0, op1)
+    expect(reduce_cmd, commands, "reduce_cmd")
+    tile(dst, "dst", core)
+    tile(data, "data", core)
+    writable(dst)
+    same_elements(dst, data, "data")
+    distinct(dst, data, "data")
+    values = wide(data)
+    for stage, (alu, value, reverse) in enumerate(((op0, imm0, reverse0), (op1, imm1, reverse1))):
+        flag(reverse, f"reverse{stage}")
+        if alu.name != "bypass":
+            other = lane_operand(value, data, f"imm{stage}", core)
+            assert alu.compute is not None
+            values = alu.compute(other, values) if reverse else alu.compute(values, other)
+        elif reverse:
+            fault("H41", f"reverse{stage} needs op{stage}; got {alu}")
+    if op.domain is not None:
+        _inside(op, values)
+    activated = _activated(op, values, relu_param, data, core)
+    if reduce_res is not None:
+        tile(reduce_res, "reduce_res", core)
+        writable(reduce_res)
+        apart(dst, reduce_res)
+    put(dst, activated if activated is not values else values.copy())
+    _accumulate(core, data, activated, reduce_op, reduce_res, reduce_cmd)
+    writes = (dst,) if reduce_res is None else (dst, reduce_res)
+    lanes = [value for value in (imm0, imm1, relu_param) if isinstance(value, NkiTensor)]
+    core.issue("scalar", "activate2", writes, (data, *lanes), op=op.name, op0=op0.name, op1=op1.name)
+
+
+def _pair(core: Core, op: Operator, op0: Operator, op1: Operator) -> None:
+    if core.chip.generation < 4:
+        fault("H29", f"activate2 needs gen4; {core.chip.name} is gen{core.chip.generation}")
+    for argument, value in (("op", op), ("op0", op0), ("op1", op1)):
+        operator(value, argument)
+    if op.activate is None and op.name != "prelu":
+        fault("H24", f"{op} is not an activation function this interpreter has")
+    if (op0.name, op1.name) not in _PAIRS:
+        fault("H19", f"activate2 has these (op0, op1): {_PAIRS}; got ({op0}, {op1})")
+
+
+def _activated(op: Operator, values: Array, relu_param: Number, data: NkiTensor, core: Core) -> Array:
+    if op.activate is not None:
+        found: Array = op.activate(values)
+        return found
+    slope = lane_operand(relu_param, data, "relu_param", core)
+    return np.where(values > 0, values, values * slope).astype(np.float32, copy=False)
+
+
+def _accumulate(
+    core: Core,
+    data: NkiTensor,
+    activated: Array,
+    reduce_op: Operator | None,
+    reduce_res: NkiTensor | None,
+    command: commands,
+) -> None:
+    """The registers that activation uses as well, with any of five reductions."""
+    start, count = partition_start(data), data.shape[0]
+    if command is commands.load_reduce:
+        fault("H25", "activate2 has no reduce_cmd.load_reduce")
+    if command is not commands.idle:
+        if reduce_op is None or reduce_op.name not in _IDENTITY:
+            fault("H28", f"activate2 reduces by add, maximum, minimum, abs_max or abs_min; got {reduce_op}")
+        if command is not commands.reduce:
+            core.scalar_registers = Registers(start, np.full(count, _IDENTITY[reduce_op.name], np.float32))
+        if command is not commands.reset:
+            _known(core.scalar_registers, start, count)
+            assert core.scalar_registers is not None
+            total = core.scalar_registers.values
+            core.scalar_registers = Registers(start, _fold(reduce_op, total, flat(activated)))
+    if reduce_res is not None:
+        _known(core.scalar_registers, start, count)
+        assert core.scalar_registers is not None
+        if reduce_res.shape[0] != count or reduce_res.size != count:
+            fault("H18", f"reduce_res must have shape ({count}, 1); got {reduce_res}")
+        put(reduce_res, core.scalar_registers.values.reshape(reduce_res.shape).copy())
+
+
+def _fold(op: Operator, total: Array, values: Array) -> Array:
+    joined = np.concatenate([total[:, None], values], axis=1)
+    folded: Array
+    if op.fold is not None:
+        folded = op.fold.reduce(joined, axis=1)
+        return folded
+    pick: Any = np.argmax if op.name == "abs_max" else np.argmin
+    folded = joined[np.arange(joined.shape[0]), pick(np.abs(joined), axis=1)]
+    return folded

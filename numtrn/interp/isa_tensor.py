@@ -44,6 +44,8 @@ def nc_matmul(
     _memories(dst, stationary, moving)
     double = perf_mode is not matmul_perf_mode.none
     if double:
+        if tile_size and tile_size[1] != 128:
+            fault("H29", f"double_row does not go with column tiles; got tile_size {tile_size}")
         _double_row(core, stationary, moving, perf_mode, is_transpose)
     rows = stationary.shape[0]
     width = stationary.size // rows // (2 if double else 1)
@@ -224,7 +226,7 @@ def one_bank(core: Core, dst: NkiTensor) -> None:
 
 
 def _tiling(core: Core, position: Any, size: Any, rows: int, width: int) -> None:
-    """Row tiling. Column tiling is refused: its parameter text forbids what its body text allows."""
+    """Tiles of rows and of columns (ISA: the body text; its parameter text knows rows only)."""
     if len(position) != 2 or len(size) != 2:
         fault(
             "H41", f"tile_position and tile_size must both be given, two numbers each; got {position}, {size}"
@@ -235,8 +237,12 @@ def _tiling(core: Core, position: Any, size: Any, rows: int, width: int) -> None
             "H29",
             f"row tiles on {core.chip.name} have {allowed} rows, from a multiple; got {position}, {size}",
         )
-    if position[1] != 0 or size[1] != 128:
-        fault("H29", f"start_column must be 0 and column_size 128 (ISA: nc_matmul); got {position}, {size}")
+    if size[1] not in allowed or position[1] % size[1] or not 0 <= position[1] < 128:
+        fault(
+            "H29",
+            f"column tiles on {core.chip.name} have {allowed} columns, from a multiple;"
+            f" got {position}, {size}",
+        )
     if rows > size[0] or width > size[1]:
         fault("H7", f"stationary must fit tile_size {size}; it is {rows} x {width}")
 

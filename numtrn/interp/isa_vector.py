@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numtrn.interp.access import bits, flat, instruction, put, put_bits, result, wide
-from numtrn.interp.core import Core, Registers, running
+from numtrn.interp.core import Core, Registers, running, since
 from numtrn.interp.dtypes import F32, Array
 from numtrn.interp.enums import engine as engines
 from numtrn.interp.enums import expect, reduce_cmd
@@ -215,6 +215,8 @@ def tensor_scalar_reduce(
     core = running()
     _operators(core, op0, None)
     operator(reduce_op, "reduce_op")
+    if core.version < (0, 6):
+        _since(core, reduce_res, reduce_cmd, reduce_res_negate)
     if op0.family == "bitvec" or op0.gpsimd or reverse0:
         fault(
             "H19",
@@ -250,6 +252,14 @@ def reciprocal(dst: NkiTensor, data: NkiTensor, name: str | None = None) -> None
     np.reciprocal(wide(data), out=out)
     put(dst, out)
     core.issue("vector", "reciprocal", (dst,), (data,))
+
+
+def _since(core: Core, reduce_res: NkiTensor | None, command: reduce_cmd, negate: bool) -> None:
+    """What tensor_scalar_reduce could not do in older versions (H39)."""
+    if reduce_res is None or negate:
+        since((0, 6), "tensor_scalar_reduce without reduce_res, or with reduce_res_negate,")
+    if command is not reduce_cmd.reset_reduce:
+        since((0, 4), "reduce_cmd of tensor_scalar_reduce")
 
 
 def accumulate(

@@ -103,7 +103,7 @@ class Storage:
         self.serial = core.next_serial()
         self._take()
         self.readonly = data is not None
-        self.raw = np.empty(self.size, kind.carrier) if data is None else data
+        self.raw = self._memory() if data is None else data
         self.full = data is not None
         self.mask: Array | None = None
         self.unit = kind.bytes
@@ -113,6 +113,33 @@ class Storage:
         self.origin_key: object = None
         self.origin_value = UNWRITTEN
         self.inferred = False
+
+    def _memory(self) -> Array:
+        """New memory, or that of the other core if in shared HBM."""
+        launch = self.core.launch
+        if launch is not None and self.buffer is MemoryRegion.shared_hbm:
+            return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label)
+        return np.empty(self.size, self.kind.carrier)
+
+    def written(self) -> tuple[bool, int, Array | None]:
+        """Whether all is written, bytes of a mask entry, and the mask."""
+        return self.full, self.unit, None if self.mask is None else self.mask.copy()
+
+    def learn(self, other: tuple[bool, int, Array | None]) -> None:
+        """Count as written what the other core wrote here."""
+        full, unit, mask = other
+        if full or self.full:
+            self.full, self.mask = True, None
+        elif mask is not None:
+            if self.mask is None:
+                self.mask, self.unit = mask, unit
+            else:
+                fine = min(unit, self.unit)
+                one = np.repeat(self.mask, self.unit // fine)
+                self.mask, self.unit = one | np.repeat(mask, unit // fine), fine
+            self.missing = int(self.mask.size - np.count_nonzero(self.mask))
+            if self.missing == 0:
+                self.full, self.mask = True, None
 
     def _take(self) -> None:
         if self.buffer is MemoryRegion.sbuf:

@@ -1,4 +1,4 @@
-"""The modules that a kernel imports: ``nki``, ``nki.isa``, ``nki.language``, ``nki.typing``.
+"""The modules that a kernel imports: ``nki``, ``nki.isa``, ``nki.language``, and smaller ones.
 
 They are module objects that never enter ``sys.modules``: whoever loads a kernel hands them to it. A name
 that NKI has and this interpreter does not is refused when it is asked for.
@@ -6,55 +6,140 @@ that NKI has and this interpreter does not is refused when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType, ModuleType
 from typing import Any, NoReturn
 
-from numtrn.interp import enums, isa_data, isa_scalar, isa_tensor, isa_vector, language
-from numtrn.interp.core import running
+from numtrn.interp import (
+    enums,
+    isa_cores,
+    isa_data,
+    isa_gather,
+    isa_indirect,
+    isa_random,
+    isa_register,
+    isa_scalar,
+    isa_scan,
+    isa_select,
+    isa_tensor,
+    isa_vector,
+    language,
+    loops,
+    wrappers,
+)
+from numtrn.interp.core import RUNNING, running, since
 from numtrn.interp.dtypes import DTYPES
 from numtrn.interp.enums import MemoryRegion
 from numtrn.interp.faults import fault
-from numtrn.interp.hazards import FAILING
+from numtrn.interp.importing import Setting, chosen_chip, replaced, setting
 from numtrn.interp.operators import OPERATORS
-from numtrn.interp.tensor import NKIObject, NkiTensor, ds
+from numtrn.interp.registers import NkiInstruction, NKIObject, VirtualRegister
+from numtrn.interp.tensor import NkiTensor, ds
+from numtrn.machine import Chip
 
-__all__ = ["Kernel", "modules"]
+__all__ = ["Kernel", "importable", "modules"]
 
 
 class Kernel:
-    """A function marked with ``nki.jit``."""
+    """A function marked with ``nki.jit``.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    Attributes
+    ----------
+    function
+        The function itself.
+    cores
+        How many run it.
+    """
+
+    def __init__(self, function: Callable[..., Any], cores: int = 1) -> None:
         self.function = function
+        self.cores = cores
         self.__name__ = getattr(function, "__name__", "kernel")
         self.__doc__ = function.__doc__
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: kernels are run, not called."""
-        fault(
-            "context",
-            f"{self.__name__} is decorated with nki.jit and is not called directly: outside kernels use"
-            " numtrn.interp.simulate(kernel, arguments, chip=...); inside kernels call undecorated functions",
-        )
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, inside `numtrn.interp.importable`; elsewhere kernels are not called directly."""
+        how = setting()
+        if how is None or RUNNING.get() is not None:
+            fault(
+                "context",
+                f"{self.__name__} is decorated with nki.jit and is not called directly: outside kernels use"
+                " numtrn.interp.simulate(kernel, arguments, chip=...); inside kernels call undecorated ones",
+            )
+        return _simulated(self, args, kwargs)
 
-    def __getitem__(self, cores: int) -> Kernel:
-        if cores != 1:
-            fault("unsupported", f"this interpreter runs kernels on one core; got kernel[{cores!r}]")
+    def with_schedule(self, edges: Sequence[tuple[str, str]]) -> Kernel:
+        """The same kernel: instructions run in program order here, whatever is asked of the scheduler."""
         return self
+
+    def __getitem__(self, cores: Any) -> Kernel:
+        """The kernel on one or two cores."""
+        if cores not in (1, 2):
+            fault("H42", f"a kernel runs on kernel[1] or kernel[2] cores; got kernel[{cores!r}]")
+        return Kernel(self.function, int(cores))
 
 
 def jit(fn: Callable[..., Any] | None = None, **kwargs: Any) -> Any:
-    """Mark a function as a kernel."""
-    if kwargs:
-        fault("H41", f"nki.jit takes no options that all NKI versions have; got {', '.join(kwargs)}")
+    """Mark a function as a kernel; ``mode`` is ignored, as in 0.3."""
+    others = [name for name in kwargs if name != "mode"]
+    if others:
+        fault("H41", f"nki.jit takes no options that all NKI versions have; got {', '.join(others)}")
     if fn is None:
         return jit
     return fn if isinstance(fn, Kernel) else Kernel(fn)
 
 
+def simulate(kernel: Kernel | Callable[..., Any]) -> Callable[..., Any]:
+    """What runs the kernel here when it is called (``nki.simulate``)."""
+    marked = kernel if isinstance(kernel, Kernel) else Kernel(kernel)
+    return lambda *args, **kwargs: _simulated(marked, args, kwargs)
+
+
+def _simulated(kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    from numtrn.interp import run  # which needs Kernel
+
+    how = setting() or Setting(chosen_chip(), "0.6")
+    return run.simulate(kernel, args, chip=how.chip, version=how.version, keywords=kwargs).outputs
+
+
+@contextmanager
+def importable(*, chip: Chip | None = None, version: str = "0.6") -> Iterator[Mapping[str, ModuleType]]:
+    """Answer ``import nki`` in this process, and run kernels that are called; then leave it as it was.
+
+    Parameters
+    ----------
+    chip
+        The chip to be; by default that of ``NEURON_PLATFORM_TARGET_OVERRIDE``, or trn3.
+    version
+        NKI version to be.
+
+    Yields
+    ------
+    Mapping
+        The modules.
+
+    Examples
+    --------
+    >>> with importable():                                                  # doctest: +SKIP
+    ...     import nki.language as nl
+    """
+    with replaced(modules, Setting(chip or chosen_chip(), version)):
+        yield modules
+
+
 def _get_nc_version() -> enums.nc_version:
     return enums.nc_version(running().chip.generation)
+
+
+def _get_nc_sub_version() -> int:
+    """First revision of the silicon (0.5)."""
+    since((0, 5), "nisa.get_nc_sub_version")
+    return 0
+
+
+class NkiValidationError(Exception):
+    """What NKI raises; here violations are kernel faults."""
 
 
 class _Annotation:
@@ -70,8 +155,6 @@ def _module(name: str, members: Mapping[str, Any]) -> ModuleType:
     def missing(attribute: str) -> NoReturn:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
-        if f"{name}.{attribute}" in FAILING:
-            fault("H36", f"{name}.{attribute} must not be used: {FAILING[f'{name}.{attribute}']}")
         fault("unsupported", f"this interpreter does not have {name}.{attribute} yet, or NKI does not")
 
     module.__dict__.update(members)
@@ -83,13 +166,35 @@ def _public(*sources: ModuleType) -> dict[str, Any]:
     return {name: getattr(source, name) for source in sources for name in source.__all__}
 
 
+_ENUMS = ("dge_mode", "dma_engine", "engine", "matmul_perf_mode", "nc_version", "oob_mode", "reduce_cmd")
+_ISA = (
+    isa_cores,
+    isa_data,
+    isa_gather,
+    isa_random,
+    isa_register,
+    isa_scalar,
+    isa_scan,
+    isa_select,
+    isa_vector,
+)
+_NOT_INSTRUCTIONS = ("accumulate", "generator", "register")
+
+
 def _isa() -> ModuleType:
-    names = ("dge_mode", "dma_engine", "engine", "matmul_perf_mode", "nc_version", "oob_mode", "reduce_cmd")
-    members = _public(isa_data, isa_scalar, isa_vector)
-    members |= {name: getattr(enums, name) for name in names}
-    return _module(
-        "nki.isa", members | {"nc_matmul": isa_tensor.nc_matmul, "get_nc_version": _get_nc_version}
-    )
+    members = _public(*_ISA)
+    members |= {name: getattr(enums, name) for name in _ENUMS}
+    members |= {f"{member.name}_engine": member for member in enums.engine if member.value in (0, 1, 2, 3, 5)}
+    members |= {
+        "NkiInstruction": NkiInstruction,
+        "NkiValidationError": NkiValidationError,
+        "VirtualRegister": VirtualRegister,
+        "dma_compute": isa_indirect.dma_compute,
+        "get_nc_sub_version": _get_nc_sub_version,
+        "get_nc_version": _get_nc_version,
+        "nc_matmul": isa_tensor.nc_matmul,
+    }
+    return _module("nki.isa", {name: v for name, v in members.items() if name not in _NOT_INSTRUCTIONS})
 
 
 def _language() -> ModuleType:
@@ -105,28 +210,32 @@ def _language() -> ModuleType:
         "private_hbm": MemoryRegion.private_hbm,
         "shared_hbm": MemoryRegion.shared_hbm,
         "tile_size": language.TileSize(),
+        "DType": str,
         "ds": ds,
         "affine_range": range,
         "sequential_range": range,
         "static_range": range,
-        "ndarray": language.ndarray,
-        "shared_identity_matrix": language.shared_identity_matrix,
-        "program_id": language.program_id,
-        "num_programs": language.num_programs,
-        "program_ndim": language.program_ndim,
-        "is_hbm": language.is_hbm,
-        "is_on_chip": language.is_on_chip,
-        "is_psum": language.is_psum,
-        "is_sbuf": language.is_sbuf,
     }
+    members |= {name: value for name, value in _public(language, loops).items() if name != "TileSize"}
+    members |= wrappers.FUNCTIONS
     return _module("nki.language", members)
 
 
 def _all() -> Mapping[str, ModuleType]:
     isa, nl = _isa(), _language()
-    typing = _module("nki.typing", {"tensor": _Annotation()})
-    nki = _module("nki", {"jit": jit, "isa": isa, "language": nl, "typing": typing})
-    return MappingProxyType({"nki": nki, "nki.isa": isa, "nki.language": nl, "nki.typing": typing})
+    typing = _module("nki.typing", {"tensor": _Annotation(), "mutable_tensor": _Annotation()})
+    members = {"jit": jit, "simulate": simulate, "isa": isa, "language": nl, "typing": typing, "__path__": []}
+    members["collectives"] = collectives = _module("nki.collectives", {})
+    nki = _module("nki", members)
+    return MappingProxyType(
+        {
+            "nki": nki,
+            "nki.collectives": collectives,
+            "nki.isa": isa,
+            "nki.language": nl,
+            "nki.typing": typing,
+        }
+    )
 
 
 modules: Mapping[str, ModuleType] = _all()

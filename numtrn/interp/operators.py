@@ -1,23 +1,26 @@
 """Operators that kernels pass as ``op``: what each computes in float32, and where it is allowed.
 
 The tables are those of ``nki/api/nki.api.shared.rst`` (ALU operators; activation functions with their
-valid input ranges). They are values, not functions: ``nl.add(x, y)`` on tiles is not here.
+valid input ranges). What ``nl.add(x, y)`` on tiles does stands in ``wrappers.py``, which enters it here.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from numtrn.interp.dtypes import Array
 from numtrn.interp.faults import fault
 
-__all__ = ["OPERATORS", "Operator"]
+__all__ = ["CALLS", "OPERATORS", "Operator"]
 
 Ufunc = Callable[..., Any]
+CALLS: dict[str, Callable[..., Any]] = {}
+"""What operators do when a kernel calls them on tiles, by name."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,9 +62,12 @@ class Operator:
     def __repr__(self) -> str:
         return f"nl.{self.name}"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: here operators are only values."""
-        fault("unsupported", f"this interpreter does not have nl.{self.name}(...) on tiles yet; use nki.isa")
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute a new tile (``nki.language``, experimental)."""
+        function = CALLS.get(self.name)
+        if function is None:
+            fault("H41", f"nl.{self.name} is an operator for op=, not a function on tiles")
+        return function(*args, **kwargs)
 
 
 def _logical(ufunc: Ufunc) -> Ufunc:
@@ -86,6 +92,52 @@ def _rsqrt(x: Array, out: Array | None = None) -> Any:
 def _sigmoid(x: Array) -> Array:
     result: Array = np.float32(1) / (np.float32(1) + np.exp(-x))
     return result
+
+
+_ERF = np.frompyfunc(math.erf, 1, 1)
+
+
+def _erf(x: Array) -> Array:
+    result: Array = np.asarray(_ERF(x), np.float32)
+    return result
+
+
+def _normal(x: Array) -> Array:
+    """Distribution function of the standard normal distribution."""
+    return np.float32(0.5) * (np.float32(1) + _erf(x * np.float32(math.sqrt(0.5))))
+
+
+def _gelu_dx(x: Array) -> Array:
+    density = np.exp(np.float32(-0.5) * x * x) * np.float32(1 / math.sqrt(2 * math.pi))
+    result: Array = _normal(x) + x * density
+    return result
+
+
+def _gelu_tanh(x: Array) -> Array:
+    inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
+    result: Array = np.float32(0.5) * x * (np.float32(1) + np.tanh(inner))
+    return result
+
+
+def _gated(slope: float) -> Callable[[Array], Array]:
+    return lambda x: x * _sigmoid(np.float32(slope) * x)
+
+
+def _gated_dx(slope: float) -> Callable[[Array], Array]:
+    def derivative(x: Array) -> Array:
+        gate = _sigmoid(np.float32(slope) * x)
+        return gate + np.float32(slope) * x * gate * (np.float32(1) - gate)
+
+    return derivative
+
+
+def _softplus(x: Array) -> Array:
+    result: Array = np.logaddexp(np.float32(0), x)
+    return result
+
+
+def _single(value: float) -> float:
+    return float(np.float32(value))
 
 
 def _table() -> list[Operator]:
@@ -132,6 +184,22 @@ def _table() -> list[Operator]:
         Operator("tanh", activate=np.tanh),
         Operator("sigmoid", activate=_sigmoid),
         Operator("sign", activate=np.sign),
+        Operator("sin", activate=np.sin, domain=(0.0, _single(math.pi)), signed=True),
+        Operator("arctan", activate=np.arctan, domain=(0.0, _single(math.pi / 2)), signed=True),
+        Operator("gelu", activate=lambda x: x * _normal(x)),
+        Operator("gelu_dx", activate=_gelu_dx),
+        Operator("gelu_apprx_tanh", activate=_gelu_tanh),
+        Operator("gelu_apprx_sigmoid", activate=_gated(1.702)),
+        Operator("gelu_apprx_sigmoid_dx", activate=_gated_dx(1.702)),
+        Operator("silu", activate=_gated(1.0)),
+        Operator("silu_dx", activate=_gated_dx(1.0)),
+        Operator("softplus", activate=_softplus),
+        Operator("mish", activate=lambda x: x * np.tanh(_softplus(x))),
+        Operator("erf", activate=_erf),
+        Operator("erf_dx", activate=lambda x: np.float32(2 / math.sqrt(math.pi)) * np.exp(-x * x)),
+        Operator("prelu"),
+        Operator("bypass"),
+        Operator("average"),
         Operator("max", fold=np.maximum),
         Operator("min", fold=np.minimum),
     ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 
 from numtrn.errors import NumtrnError
 from numtrn.interp.core import RUNNING, Core, Instruction
+from numtrn.interp.cores import Pair
 from numtrn.interp.dtypes import Array, lookup, of_numpy
 from numtrn.interp.enums import MemoryRegion
 from numtrn.interp.faults import KernelFault, fault, hazard, raised_line, strictness
 from numtrn.interp.hazards import Checks
 from numtrn.interp.memory import Storage
 from numtrn.interp.modules import Kernel
+from numtrn.interp.registers import NKIObject
 from numtrn.interp.tensor import NkiTensor, row_major
 from numtrn.machine import Chip
 
@@ -41,6 +44,8 @@ class Run:
         Most PSUM banks live at once.
     log
         Every instruction in program order if asked for, else None.
+    others
+        The same for the second core, if two ran the kernel; the figures above are the first one's.
     """
 
     outputs: Array | tuple[Array, ...]
@@ -49,6 +54,11 @@ class Run:
     peak_sbuf_bytes: int
     peak_psum_banks: int
     log: tuple[Instruction, ...] | None = None
+    others: tuple[Run, ...] = ()
+
+
+VERSIONS = {"0.3": (0, 3), "0.4": (0, 4), "0.5": (0, 5), "0.6": (0, 6)}
+"""NKI versions that a run can be."""
 
 
 def simulate(
@@ -58,16 +68,18 @@ def simulate(
     chip: Chip,
     keep_log: bool = False,
     checks: Checks | None = None,
+    version: str = "0.6",
+    keywords: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Run a kernel on one core.
+    """Run a kernel on one core, or on two if it is ``kernel[2]``.
 
     Parameters
     ----------
     kernel
         A function, with or without ``nki.jit``, whose ``nki`` modules are those of ``numtrn.interp.modules``.
     arguments
-        Arrays become tensors in HBM that the kernel cannot write; None, bool, int, float, str, tuples of
-        these and dtypes are compile-time values.
+        Arrays become tensors in HBM that the kernel cannot write; None, bool, int, float, str, enum members,
+        kernel-side records, tuples and dicts of these and dtypes are compile-time values.
     chip
         The chip to be.
     keep_log
@@ -75,6 +87,11 @@ def simulate(
     checks
         How strict to be: a level for each hazard; by default that of the surrounding run or `allowing`
         block, all errors if there is none.
+    version
+        NKI version to be, ``"0.3"`` to ``"0.6"``; what differs between them is
+        refused unless that is let pass.
+    keywords
+        Arguments by name.
 
     Returns
     -------
@@ -85,18 +102,72 @@ def simulate(
     KernelFault
         Whatever goes wrong in the kernel, with the rule, the value and the line.
     """
-    function = kernel.function if isinstance(kernel, Kernel) else kernel
-    code = getattr(function, "__code__", None)
+    marked = kernel if isinstance(kernel, Kernel) else Kernel(kernel)
+    code = getattr(marked.function, "__code__", None)
     where = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
-    core = Core(chip, [] if keep_log else None)
+    if version not in VERSIONS:
+        fault("H41", f"version must be one of {', '.join(VERSIONS)}; got {version!r}", where)
+    start = _Start(
+        marked.function, tuple(arguments), dict(keywords or {}), chip, keep_log, VERSIONS[version], checks
+    )
+    if marked.cores == 1:
+        core = Core(chip, [] if keep_log else None, version=start.version)
+        _, values = _on_core(start, core, where)
+        return _record(core, values)
+    if chip.generation < 3:
+        fault("H38", f"kernel[2] needs gen3; {chip.name} is gen2", where)
+    pair = Pair()
+    cores = [
+        Core(chip, [] if keep_log else None, version=start.version, rank=rank, launch=pair)
+        for rank in range(pair.size)
+    ]
+    (first, _), (second, _) = pair.run(lambda rank: _on_core(start, cores[rank], where))
+    outputs = _joined(cores[0], first, second, where)
+    records = [_record(core, outputs) for core in cores]
+    return replace(records[0], others=tuple(records[1:]))
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What every core begins with."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    chip: Chip
+    keep_log: bool
+    version: tuple[int, int]
+    checks: Checks | None
+
+
+def _on_core(start: _Start, core: Core, where: str) -> tuple[Any, Array | tuple[Array, ...]]:
+    """What the kernel returned on one core, and as arrays if no other core has a part in it."""
     token = RUNNING.set(core)
     try:
-        with strictness(checks), np.errstate(all="ignore"):
-            values = [_argument(core, value, position, where) for position, value in enumerate(arguments)]
-            returned = _call(function, values, where)
-            outputs = _outputs(core, returned, where)
+        with strictness(start.checks), np.errstate(all="ignore"):
+            values = [_argument(core, value, at, where) for at, value in enumerate(start.arguments)]
+            named = {name: _argument(core, value, name, where) for name, value in start.keywords.items()}
+            returned = _call(start.function, values, named, where)
+            return returned, _outputs(core, returned, where) if core.launch is None else ()
     finally:
         RUNNING.reset(token)
+
+
+def _joined(core: Core, first: Any, second: Any, where: str) -> Array | tuple[Array, ...]:
+    """The outputs of two cores, which are the same tensors, each written in parts."""
+    one = first if isinstance(first, tuple) else (first,)
+    other = second if isinstance(second, tuple) else (second,)
+    for mine, theirs in zip(one, other, strict=False):
+        if isinstance(mine, NkiTensor) and isinstance(theirs, NkiTensor):
+            if mine.storage.raw is not theirs.storage.raw:
+                fault("H38", f"both cores return the same tensors; got {mine} and {theirs}", where)
+            mine.storage.learn(theirs.storage.written())
+    if len(one) != len(other):
+        fault("H38", f"both cores return the same tensors; got {len(one)} and {len(other)}", where)
+    return _outputs(core, first, where)
+
+
+def _record(core: Core, outputs: Array | tuple[Array, ...]) -> Run:
     return Run(
         outputs,
         sum(core.engines.values()),
@@ -107,9 +178,9 @@ def simulate(
     )
 
 
-def _call(function: Callable[..., Any], values: list[Any], where: str) -> Any:
+def _call(function: Callable[..., Any], values: list[Any], named: dict[str, Any], where: str) -> Any:
     try:
-        return function(*values)
+        return function(*values, **named)
     except (NumtrnError, Warning):
         raise
     except Exception as error:
@@ -117,14 +188,14 @@ def _call(function: Callable[..., Any], values: list[Any], where: str) -> Any:
         raise KernelFault("python", text, raised_line(error) or where) from error
 
 
-def _argument(core: Core, value: Any, position: int, where: str) -> Any:
+def _argument(core: Core, value: Any, position: int | str, where: str) -> Any:
     """A kernel argument as the kernel sees it (``nki/get-started/nki-language-guide.rst``)."""
     if isinstance(value, np.ndarray):
         return _tensor(core, value, position, where)
     return _compile_time(value, position, where)
 
 
-def _tensor(core: Core, value: Array, position: int, where: str) -> NkiTensor:
+def _tensor(core: Core, value: Array, position: int | str, where: str) -> NkiTensor:
     kind = of_numpy(value.dtype)
     if kind is None:
         fault("H41", f"argument {position} has dtype {value.dtype}, which NKI does not have", where)
@@ -139,10 +210,12 @@ def _tensor(core: Core, value: Array, position: int, where: str) -> NkiTensor:
     )
 
 
-def _compile_time(value: Any, position: int, where: str) -> Any:
+def _compile_time(value: Any, position: int | str, where: str) -> Any:
     """A compile-time value; floats are rounded to float32, which is what NKI has."""
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, (bool, str, Enum, NKIObject)):
         return value
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _compile_time(item, position, where) for key, item in value.items()}
     if isinstance(value, tuple):
         return tuple(_compile_time(item, position, where) for item in value)
     if isinstance(value, int):
@@ -153,7 +226,7 @@ def _compile_time(value: Any, position: int, where: str) -> Any:
         if np.isfinite(value) and not np.isfinite(np.float32(value)):
             fault("H33", f"floats in kernels are float32; argument {position} is {value!r}", where)
         return float(np.float32(value))
-    allowed = "arrays, None, bool, int, float, str or tuples of these"
+    allowed = "arrays, None, bool, int, float, str, enum members, records, tuples or dicts of these"
     return fault(
         "H41", f"kernel arguments are {allowed}; argument {position} is a {type(value).__name__}", where
     )
@@ -172,8 +245,10 @@ def _output(core: Core, value: Any, where: str) -> Array:
     if not isinstance(value, NkiTensor):
         fault("H35", f"a kernel returns a tensor or a tuple of tensors; got {value!r}", where)
     storage = value.storage
-    if storage.core is not core or storage.buffer is not MemoryRegion.shared_hbm or storage.readonly:
+    if storage.core is not core or storage.readonly or value.on_chip:
         fault("H35", f"an output must be allocated in nl.shared_hbm by the kernel; got {value}", where)
+    if storage.buffer is not MemoryRegion.shared_hbm:
+        hazard("H35", f"an output must be allocated in nl.shared_hbm by the kernel; got {value}", where)
     if (
         value.size != storage.size
         or value.strides != row_major(value.shape)

@@ -8,6 +8,7 @@ view itself must satisfy is checked. Views whose meaning changed between NKI 0.3
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,14 +16,18 @@ import numpy as np
 from numtrn.interp.core import Operand
 from numtrn.interp.dtypes import Array, DType, lookup
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, hazard
 from numtrn.interp.memory import Storage
+from numtrn.interp.registers import NKIObject, VirtualRegister
 
-__all__ = ["DynamicSlice", "NKIObject", "NkiTensor", "ds"]
+__all__ = ["ASSIGN", "INDIRECT", "DynamicSlice", "IndirectTensor", "NkiTensor", "ds"]
+
+ASSIGN: list[Callable[[NkiTensor, NkiTensor], Any]] = []
+"""What ``t[...] = value`` does when it is let pass; entered by ``language.py``."""
 
 
-class NKIObject:
-    """Base class of kernel-side records."""
+INDIRECT: list[bool] = []
+"""Not empty once a kernel of this process made an `IndirectTensor`; until then nobody looks for them."""
 
 
 class DynamicSlice:
@@ -196,11 +201,17 @@ class NkiTensor(NKIObject):
                 offset += item.start * stride
             else:
                 offset += self._integer(axis, item) * stride
+                if axis == 0 and self.on_chip and self.storage.core.version >= (0, 5):
+                    shape.append(1)
+                    strides.append(stride)
         if len(key) < ndim:
             shape.extend(self.shape[len(key) :])
             strides.extend(self.strides[len(key) :])
         if not shape:
             fault("H39", f"an index must leave a dimension; {self} was indexed with {len(key)} integers")
+        if len(shape) == 1 and self.on_chip:
+            shape.append(1)
+            strides.append(1)
         return NkiTensor(
             self.storage, self.kind, tuple(shape), tuple(strides), offset, self.row, self.overlaps
         )
@@ -216,7 +227,7 @@ class NkiTensor(NKIObject):
         if isinstance(item, bool) or not isinstance(item, (int, np.integer)):
             fault("H41", f"an index must be an int, a slice, nl.ds or Ellipsis; got {item!r}")
         if self.on_chip and (axis == 0 or len(self.shape) < 3):
-            fault(
+            hazard(
                 "H39",
                 "an integer index on the partition dimension, or on a 2-D tile, keeps or drops the dimension"
                 f" depending on the NKI version; use a slice; got {item} on dimension {axis} of {self}",
@@ -230,7 +241,8 @@ class NkiTensor(NKIObject):
         return index
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        fault("H39", "tensors are written by instructions (dst=...), not by assignment")
+        hazard("H39", "tensors are written by instructions (dst=...), not by assignment")
+        ASSIGN[0](self[key], value)
 
     def __iter__(self) -> NoReturn:
         fault("H39", f"a tensor cannot be iterated over; got {self}")
@@ -270,34 +282,80 @@ class NkiTensor(NKIObject):
     def ap(
         self,
         pattern: Any,
-        offset: int | None = 0,
+        offset: int | None = None,
         scalar_offset: Any = None,
         vector_offset: Any = None,
         indirect_dim: int = 0,
         dtype: str | None = None,
     ) -> NkiTensor:
-        """An explicit access pattern ``[[stride, count], ...]`` on a whole tensor."""
-        if scalar_offset is not None or vector_offset is not None or indirect_dim != 0:
-            fault("unsupported", "this interpreter does not have indirect access patterns yet")
-        if dtype is not None:
-            fault("unsupported", "this interpreter does not have ap(dtype=) yet; use view(dtype)")
+        """An explicit access pattern ``[[stride, count], ...]``, with a dynamic offset if one is given."""
+        source = self
         if not self.base:
-            fault("H39", f"ap on a view means different things in different NKI versions; got a view, {self}")
+            hazard("H39", f"ap on a view means different things in NKI versions; got a view, {self}")
+            self._new("ap on a view")
+        if dtype is not None:
+            self._new("ap(dtype=)")
+            source = self._retyped(lookup(dtype))
         strides = tuple(int(pair[0]) for pair in pattern)
         shape = tuple(int(pair[1]) for pair in pattern)
-        start = 0 if offset is None else int(offset)
+        start = (0 if self.base else source.offset) + (0 if offset is None else int(offset))
         if not shape or min(shape) < 1 or min(strides) < 0:
             fault("H30", f"ap needs counts >= 1 and strides >= 0; got {pattern}")
+        if vector_offset is not None:
+            if source is not self or scalar_offset is not None:
+                fault("H31", "vector_offset goes without scalar_offset and dtype")
+            return self._vector(shape, strides, start, vector_offset, indirect_dim)
+        source._inside(strides, shape, start)
+        if scalar_offset is None:
+            if indirect_dim != 0:
+                fault("H41", f"indirect_dim goes with a dynamic offset; got {indirect_dim}")
+            return source._pattern(strides, shape, start)
+        scale = self._scale(indirect_dim, source.kind)
+        return IndirectTensor(source._pattern(strides, shape, start), scale, scalar=scalar_offset)
+
+    def _scale(self, dim: int, kind: DType) -> int:
+        """Elements of ``kind`` that an index of a dimension counts for."""
+        if not 0 <= dim < self.ndim:
+            fault("H31", f"indirect_dim must be a dimension; got {dim} of {self}")
+        size = self.strides[dim] * self.kind.bytes
+        if size % kind.bytes:
+            fault("H39", f"an index of dimension {dim} of {self} is no multiple of {kind.bytes} bytes")
+        return size // kind.bytes
+
+    def _retyped(self, kind: DType) -> NkiTensor:
+        """The whole access as another type of whatever size, for patterns in elements of that type."""
+        old, new = self.kind.bytes, kind.bytes
+        if self.row * old % new or self.offset * old % new:
+            fault("H39", f"ap(dtype=) needs a partition that is a multiple of {new} bytes; got {self}")
+        row, offset = self.row * old // new, self.offset * old // new
+        return NkiTensor(self.storage, kind, self.shape, self.strides, offset, row, self.overlaps, self.base)
+
+    def _inside(self, strides: tuple[int, ...], shape: tuple[int, ...], start: int) -> None:
         last = start + sum((count - 1) * stride for stride, count in zip(strides, shape, strict=True))
-        if not 0 <= start <= last < self.storage.size:
-            fault(
-                "H31",
-                f"ap must stay inside the tensor's {self.storage.size} elements; got {start} to {last}",
-            )
+        size = self.storage.size * self.storage.kind.bytes // self.kind.bytes
+        if not 0 <= start <= last < size:
+            fault("H31", f"ap must stay inside the tensor's {size} elements; got {start} to {last}")
         if self.on_chip:
             self._ap_on_chip(strides, shape, start)
+
+    def _pattern(self, strides: tuple[int, ...], shape: tuple[int, ...], start: int) -> NkiTensor:
         overlaps = _repeats(strides, shape)
         return NkiTensor(self.storage, self.kind, shape, strides, start, self.row, overlaps)
+
+    def _vector(
+        self,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        start: int,
+        vector: NkiTensor,
+        dim: int,
+    ) -> NkiTensor:
+        """One index for each row of HBM; the leading stride of the pattern is ignored (APS)."""
+        if dim != 0 or self.on_chip:
+            fault("H31", f"vector_offset needs HBM and indirect_dim=0; got {dim} of {self}")
+        window = self._pattern((0, *strides[1:]), shape, start)
+        window.overlaps = _repeats(strides[1:], shape[1:])
+        return IndirectTensor(window, self.strides[0], vector=vector, limit=self.shape[0])
 
     def _ap_on_chip(self, strides: tuple[int, ...], shape: tuple[int, ...], start: int) -> None:
         if strides[0] != self.row and not (shape[0] == 1 and len(shape) > 1):
@@ -323,29 +381,85 @@ class NkiTensor(NKIObject):
         return all(self.shape[k] == 1 or self.strides[k] == dense[k] for k in range(first, self.ndim))
 
     def is_indirect(self) -> bool:
-        """Whether it uses indirect addressing: never, here."""
-        return False
+        """Whether it uses indirect addressing."""
+        return type(self) is IndirectTensor
+
+    def _new(self, name: str, version: tuple[int, int] = (0, 5)) -> None:
+        have = self.storage.core.version
+        if have < version:
+            fault("H39", f"{name} is new in NKI 0.{version[1]}; this run is 0.{have[1]}")
 
     def slice(self, dim: int, start: int, end: int, step: int = 1) -> NkiTensor:
         """One dimension sliced (0.5.0)."""
+        self._new("NkiTensor.slice")
         return self[(slice(None),) * dim + (slice(start, end, step),)]
 
-    def select(self, dim: int, index: int) -> NkiTensor:
-        """One element of a dimension, which goes away (0.5.0)."""
+    def select(self, dim: int, index: Any) -> NkiTensor:
+        """One element of a dimension, which goes away; the index may be a tensor of one element (0.5.0)."""
+        self._new("NkiTensor.select")
         self._free(dim, "select")
-        start = self._integer(dim, index) * self.strides[dim]
         view = self._view(_without(self.shape, dim), _without(self.strides, dim))
-        view.offset += start
+        if isinstance(index, (NkiTensor, VirtualRegister)):
+            return IndirectTensor(view, self.strides[dim], scalar=index, limit=self.shape[dim])
+        view.offset += self._integer(dim, index) * self.strides[dim]
         return view
+
+    def vector_select(self, dim: int, vector_offset: NkiTensor) -> NkiTensor:
+        """One row of HBM for each entry of an index tile (0.5.0)."""
+        self._new("NkiTensor.vector_select")
+        if dim != 0 or self.on_chip:
+            fault("H31", f"vector_select needs dimension 0 of a tensor in HBM; got {dim} of {self}")
+        window = self._view((vector_offset.shape[0], *self.shape[1:]), (0, *self.strides[1:]))
+        return IndirectTensor(window, self.strides[0], vector=vector_offset, limit=self.shape[0])
+
+    def rearrange(
+        self,
+        src_pattern: Sequence[Any],
+        dst_pattern: Sequence[Any],
+        fixed_sizes: Mapping[str, int] | None = None,
+    ) -> NkiTensor:
+        """Dimensions split, reordered and merged by name (0.5.0)."""
+        self._new("NkiTensor.rearrange")
+        groups = [(item,) if isinstance(item, str) else tuple(item) for item in src_pattern]
+        wanted = [(item,) if isinstance(item, str) else tuple(item) for item in dst_pattern]
+        names = [name for group in groups for name in group]
+        order = [name for group in wanted for name in group]
+        if len(groups) != self.ndim or sorted(names) != sorted(order) or len(set(names)) != len(names):
+            fault(
+                "H41",
+                f"rearrange needs the names of all dimensions on both sides; got {src_pattern} to"
+                f" {dst_pattern} for {self}",
+            )
+        sizes = self._sizes(groups, fixed_sizes or {})
+        split = self.reshape(tuple(sizes[name] for name in names))
+        moved = split.permute(tuple(names.index(name) for name in order))
+        return moved.reshape(tuple(math.prod(sizes[name] for name in group) for group in wanted))
+
+    def _sizes(self, groups: list[tuple[str, ...]], fixed: Mapping[str, int]) -> dict[str, int]:
+        """Size of every name; one of each group may be left to follow from the others."""
+        sizes = dict(fixed)
+        for group, length in zip(groups, self.shape, strict=True):
+            open_names = [name for name in group if name not in fixed]
+            known = math.prod(fixed[name] for name in group if name in fixed)
+            if len(open_names) > 1 or length % known or (not open_names and known != length):
+                fault("H17", f"rearrange cannot split {length} into {group} with {dict(fixed)}")
+            sizes |= dict.fromkeys(open_names, length // known)
+        return sizes
+
+    def indirect(self, index: NkiTensor, num_elem: int | None = None) -> NkiTensor:
+        """Refuse: tensor indirection of gen4 is not here."""
+        fault("unsupported", "this interpreter does not have NkiTensor.indirect yet; use nisa.nc_n_gather")
 
     def permute(self, dims: tuple[int, ...]) -> NkiTensor:
         """Dimensions in another order (0.5.0)."""
+        self._new("NkiTensor.permute")
         if sorted(dims) != list(range(self.ndim)) or (self.on_chip and dims[0] != 0):
             fault("H2", f"permute needs a permutation that keeps the partitions first on chip; got {dims}")
         return self._view(tuple(self.shape[d] for d in dims), tuple(self.strides[d] for d in dims))
 
     def broadcast(self, dim: int, size: int) -> NkiTensor:
         """A dimension of size one repeated (0.5.0)."""
+        self._new("NkiTensor.broadcast")
         self._free(dim, "broadcast")
         if self.shape[dim] != 1:
             fault("H17", f"broadcast needs a dimension of size 1; dimension {dim} of {self} is not")
@@ -356,6 +470,7 @@ class NkiTensor(NKIObject):
 
     def expand_dim(self, dim: int) -> NkiTensor:
         """A new dimension of size one (0.5.0)."""
+        self._new("NkiTensor.expand_dim")
         if self.on_chip and dim == 0:
             fault("H2", "expand_dim on chip must not put a dimension before the partitions")
         stride = self.strides[dim] * self.shape[dim] if dim < self.ndim else 1
@@ -365,6 +480,7 @@ class NkiTensor(NKIObject):
 
     def squeeze_dim(self, dim: int) -> NkiTensor:
         """A dimension of size one removed (0.5.0)."""
+        self._new("NkiTensor.squeeze_dim")
         self._free(dim, "squeeze_dim")
         if self.shape[dim] != 1:
             fault("H17", f"squeeze_dim needs a dimension of size 1; dimension {dim} of {self} is not")
@@ -372,12 +488,14 @@ class NkiTensor(NKIObject):
 
     def reshape_dim(self, dim: int, shape: tuple[int, ...]) -> NkiTensor:
         """One dimension split (0.5.0)."""
+        self._new("NkiTensor.reshape_dim")
         known = math.prod(size for size in shape if size != -1)
         sizes = tuple(self.shape[dim] // known if size == -1 else size for size in shape)
         return self.reshape((*self.shape[:dim], *sizes, *self.shape[dim + 1 :]))
 
     def flatten_dims(self, start_dim: int, end_dim: int) -> NkiTensor:
         """Neighbouring dimensions merged, the last one included (0.5.0)."""
+        self._new("NkiTensor.flatten_dims")
         merged = math.prod(self.shape[start_dim : end_dim + 1])
         return self.reshape((*self.shape[:start_dim], merged, *self.shape[end_dim + 1 :]))
 
@@ -392,6 +510,115 @@ class NkiTensor(NKIObject):
 
     def _view(self, shape: tuple[int, ...], strides: tuple[int, ...], base: bool = False) -> NkiTensor:
         return NkiTensor(self.storage, self.kind, shape, strides, self.offset, self.row, self.overlaps, base)
+
+
+class IndirectTensor(NkiTensor):
+    """A window whose place depends on values that are read when an instruction uses it.
+
+    Attributes
+    ----------
+    scale
+        Elements that an index counts for.
+    scalar
+        Register or tile of one element, or None.
+    vector
+        Tile of indices, one for each row, or None.
+    limit
+        Indices must be less, if not None.
+    """
+
+    __slots__ = ("limit", "scalar", "scale", "vector")
+
+    def __init__(
+        self,
+        window: NkiTensor,
+        scale: int,
+        scalar: Any = None,
+        vector: NkiTensor | None = None,
+        limit: int | None = None,
+    ) -> None:
+        if type(window) is IndirectTensor:
+            fault("H31", f"an indirect view cannot be made indirect again; got {window}")
+        super().__init__(
+            window.storage,
+            window.kind,
+            window.shape,
+            window.strides,
+            window.offset,
+            window.row,
+            window.overlaps,
+        )
+        if not INDIRECT:
+            INDIRECT.append(True)
+        self.scale = scale
+        self.scalar = scalar
+        self.vector = vector
+        self.limit = limit
+
+    def _around(self, window: NkiTensor) -> IndirectTensor:
+        if self.vector is not None and window.shape[:1] != self.shape[:1]:
+            fault("H31", f"the indexed dimension of {self} cannot be changed")
+        return IndirectTensor(window, self.scale, self.scalar, self.vector, self.limit)
+
+    def __getitem__(self, key: Any) -> NkiTensor:
+        return self._around(super().__getitem__(key))
+
+    def _view(self, shape: tuple[int, ...], strides: tuple[int, ...], base: bool = False) -> NkiTensor:
+        return self._around(super()._view(shape, strides))
+
+    def view(self, dtype: str) -> NkiTensor:
+        """Refuse."""
+        fault("H39", f"an indirect view keeps its dtype; got {dtype} for {self}")
+
+    reinterpret_cast = view
+
+    def located(self) -> NkiTensor:
+        """The window at the place that the scalar says now; refuse one outside (H31)."""
+        found = self.place()
+        if found is None:
+            fault("H31", f"a dynamic index must stay inside the tensor; got {self._index()} for {self}")
+        return found
+
+    def place(self) -> NkiTensor | None:
+        """The window at the place that the scalar says now, or None if that is outside."""
+        if self.vector is not None:
+            fault("H31", f"only DMAs take an index for each row; got {self}")
+        return self._at(self._index(), self.shape, self.strides)
+
+    def _index(self) -> int:
+        scalar = self.scalar
+        if isinstance(scalar, VirtualRegister):
+            return scalar.read()
+        return int(index_values(scalar, 1)[0])
+
+    def _at(self, index: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> NkiTensor | None:
+        start = self.offset + index * self.scale
+        reach = sum((count - 1) * stride for stride, count in zip(strides, shape, strict=True))
+        free = reach - (shape[0] - 1) * strides[0]
+        size = self.storage.size * self.storage.kind.bytes // self.kind.bytes
+        if index < 0 or start + reach >= size or (self.limit is not None and index >= self.limit):
+            return None
+        if self.on_chip and start % self.row + free >= self.row:
+            return None
+        return NkiTensor(self.storage, self.kind, shape, strides, start, self.row, self.overlaps)
+
+    def rows(self) -> list[tuple[int, NkiTensor | None]]:
+        """Index and window of every row, None for one outside (ISA: dma_copy, dma_transpose)."""
+        assert self.vector is not None
+        shape, strides = (1, *self.shape[1:]), (self.scale, *self.strides[1:])
+        values = index_values(self.vector, self.shape[0]).tolist()
+        return [(value, self._at(value, shape, strides)) for value in values]
+
+
+def index_values(tile: NkiTensor, count: int) -> Array:
+    """The first ``count`` integers of an index tile in SBUF, down the partitions first."""
+    if type(tile) is not NkiTensor or tile.buffer is not MemoryRegion.sbuf or tile.kind.family != "int":
+        fault("H41", f"a dynamic index is a register or an integer tile in SBUF; got {tile!r}")
+    if tile.size < count:
+        fault("H17", f"{count} indices are needed; got {tile}")
+    tile.storage.require(tile)
+    values: Array = tile.array.reshape(tile.shape[0], -1).T.reshape(-1)[:count].astype(np.int64)
+    return values
 
 
 def _without(sizes: tuple[int, ...], dim: int) -> tuple[int, ...]:

@@ -436,11 +436,36 @@ def writes_its_argument(x):
 
 @smallest(
     "H36",
-    "nki.language.divide must not be used: no engine divides; multiply by nisa.reciprocal instead",
+    "nl.divide does not work on hardware; multiply by nl.reciprocal",
 )
 def divides():
     tile = filled((1, 4))
     return nl.divide(tile, tile)  # refused
+
+
+@smallest(
+    "H37",
+    "branching on a register works in one front end only; use nl.while_loop",
+    lowered=[[1.0]],
+)
+def branches_on_a_register():
+    value = 0.0
+    if nisa.register_alloc(1):  # refused
+        value = 1.0
+    return stored(filled((1, 1), value=value))
+
+
+@smallest(
+    "H40",
+    "whether one source replaces dst or is added to it is contradictory; list dst as well",
+    np.ones((1, 2), np.float32),
+    lowered=[[1.0, 1.0]],
+)
+def accumulates_one_source(x):
+    out = hbm((1, 2))
+    nisa.dma_copy(dst=out, src=filled((1, 2), value=5.0))
+    nisa.dma_compute(dst=out, srcs=[x], reduce_op=nl.add)  # refused
+    return out
 
 
 @smallest(

@@ -366,7 +366,10 @@ def test_flags_and_hints():
         ((32, 0), (32, 128), "trn2", True),
         ((32, 0), (32, 128), "trn1", False),
         ((32, 0), (64, 128), "trn2", False),
-        ((0, 64), (128, 64), "trn2", False),
+        ((0, 64), (128, 64), "trn2", True),
+        ((0, 32), (128, 64), "trn2", False),
+        ((0, 32), (128, 32), "trn1", False),
+        ((96, 32), (32, 32), "trn2", True),
     ],
 )
 def test_row_tiles(position, size, chip, fine):

@@ -53,7 +53,7 @@ def test_float_arguments_have_32_bits():
     ("value", "rule", "word"),
     [
         ([1, 2], "H41", "list"),
-        ({"a": 1}, "H41", "dict"),
+        ({1: 1}, "H41", "dict"),
         ((1, [2]), "H41", "list"),
         (2**31, "H33", "2147483648"),
         (1e300, "H33", "1e+300"),
@@ -174,8 +174,8 @@ def test_decorated_kernels():
     assert np.array_equal(run(decorated[1], X, X), X.T @ X)
     with pytest.raises(KernelFault, match=r"matmul is decorated with nki.jit.*simulate"):
         decorated(X, X)
-    with pytest.raises(KernelFault, match="one core"):
-        decorated[2]
+    with pytest.raises(KernelFault, match=r"kernel\[3\]"):
+        decorated[3]
     with pytest.raises(KernelFault, match="platform_target"):
         nki.jit(matmul, platform_target="trn2")
 
@@ -244,20 +244,15 @@ def test_what_a_kernel_knows_of_the_chip(chip):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("nki.isa", "bn_stats"),
-        ("nki.language", "matmul"),
+        ("nki.isa", "nc_matmul_mx"),
+        ("nki.language", "mgrid"),
         ("nki", "benchmark"),
-        ("nki.typing", "mutable_tensor"),
+        ("nki.typing", "mutable"),
     ],
 )
 def test_what_is_not_there_yet(module, name):
     with pytest.raises(KernelFault, match=rf"does not have {module}\.{name} yet"):
         getattr(modules[module], name)
-
-    def call():
-        return nl.add(filled((4, 4)), 1.0)  # refused
-
-    refused("unsupported", "nl.add", kernel=call)
     assert nt.tensor[128, 512] is nt.tensor
 
 

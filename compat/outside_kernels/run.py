@@ -1,0 +1,167 @@
+"""Run kernels that others wrote on the embedded interpreter, against NumPy.
+
+    OUTSIDE_TRNBLAS=<trnblas wheel, or folder with the package> \
+    OUTSIDE_NEURON_SDK=<checkout of aws-neuron-sdk> python compat/outside_kernels/run.py [--chip trn2]
+
+Nothing of theirs is kept here. What is not at hand is skipped, with the reason. Without the first variable
+the installed trnblas is taken, if there is one. The exit code is 0 when everything that ran is right.
+"""
+
+import argparse
+import importlib.util
+import linecache
+import os
+import sys
+import time
+import types
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+from cases import SDK, TRNBLAS
+from tabulate import tabulate
+
+from numtrn import interp
+from numtrn.interp.faults import allowing
+from numtrn.machine import CHIPS
+
+
+class AbsentError(Exception):
+    """A package or a checkout that is not at hand."""
+
+
+@contextmanager
+def found_on(folder):
+    """Modules are looked for in this folder first."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+@contextmanager
+def stood_in(name):
+    """An empty module for an import that the kernels themselves do not use."""
+    try:
+        importlib.import_module(name)
+        absent = False
+    except ImportError:
+        absent = True
+        sys.modules[name] = types.ModuleType(name)
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[name]
+
+
+def trnblas_kernels():
+    """The module of trnblas that defines its kernels."""
+    place = os.environ.get("OUTSIDE_TRNBLAS")
+    with ExitStack() as stack:
+        stack.enter_context(stood_in("torch"))
+        if place:
+            if not Path(place).exists():
+                raise AbsentError(f"OUTSIDE_TRNBLAS names {place}, which does not exist")
+            stack.enter_context(found_on(place))
+        elif importlib.util.find_spec("trnblas") is None:
+            raise AbsentError("trnblas is not installed and OUTSIDE_TRNBLAS is not set")
+        return load_trnblas()
+
+
+def load_trnblas():
+    """The file alone: its package imports torch for more than names."""
+    package = importlib.util.find_spec("trnblas")
+    file = str(Path(package.submodule_search_locations[0]) / "nki" / "dispatch.py")
+    return executed("trnblas_kernels", package.loader.get_data(file).decode(), file)
+
+
+def executed(name, source, file):
+    """A module made of this source, with the interpreter's nki."""
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    module = types.ModuleType(name)
+    module.__file__ = file
+    sys.modules[name] = module  # dataclasses and annotations look there
+    try:
+        exec(compile(source, file, "exec"), module.__dict__)
+    finally:
+        del sys.modules[name]
+    return module
+
+
+def sdk_kernels(path):
+    """One file of the examples of the SDK's documentation."""
+    place = os.environ.get("OUTSIDE_NEURON_SDK")
+    if not place:
+        raise AbsentError("OUTSIDE_NEURON_SDK is not set")
+    file = Path(place) / "nki" / "examples" / path
+    if not file.exists():
+        raise AbsentError(f"{file} does not exist")
+    with ExitStack() as stack:
+        stack.enter_context(stood_in("torch"))
+        return executed(file.stem, file.read_text(), str(file))
+
+
+def cases(chip):
+    """Every case, as (where from, name, function that runs it)."""
+    for case in TRNBLAS:
+        yield "trnblas", case, trnblas_kernels
+    for path, listed in SDK.items():
+        for case in listed:
+            yield f"SDK {path.partition('/')[0]}", case, lambda path=path: sdk_kernels(path)
+
+
+def needed(kernel, arguments, chip):
+    """The fewest rules to let pass, found one by one, and the outputs."""
+    passed = []
+    while True:
+        try:
+            with allowing(*passed):
+                return passed, interp.simulate(kernel, arguments, chip=chip).outputs
+        except interp.KernelFault as fault:
+            if fault.rule in passed or len(passed) > 5:
+                raise
+            passed.append(fault.rule)
+
+
+def judge(case, kernels, chip):
+    """One row: right or not, the rules let pass, the largest error."""
+    arguments, wanted = case.make(np.random.default_rng(7))
+    start = time.perf_counter()
+    try:
+        passed, got = needed(getattr(kernels, case.kernel), arguments, chip)
+    except interp.KernelFault as fault:
+        expected = case.refused is not None and fault.rule == case.refused
+        return expected, "refused as expected" if expected else "REFUSED", str(fault)[:90], ""
+    seconds = time.perf_counter() - start
+    got = case.read(got)
+    scale = float(np.abs(wanted).max())
+    error = float(np.abs(got - wanted).max()) / scale
+    right = case.refused is None and error <= case.tolerance and set(passed) <= set(case.hazards)
+    return right, "right" if right else "WRONG", ", ".join(passed), f"{error:.1e} in {seconds:.2f} s"
+
+
+def main(argv=None):
+    """Run what is at hand and print a table; gives the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--chip", default="trn2", choices=sorted(CHIPS))
+    options = parser.parse_args(argv)
+    chip = CHIPS[options.chip]
+    rows, fine = [], True
+    with interp.importable(chip=chip):
+        for source, case, load in cases(chip):
+            try:
+                kernels = load()
+            except AbsentError as reason:
+                rows.append((source, case.title, "skipped", str(reason), ""))
+                continue
+            right, verdict, hazards, figures = judge(case, kernels, chip)
+            fine = fine and right
+            rows.append((source, case.title, verdict, hazards, figures))
+    print(tabulate(rows, headers=("from", "kernel", "result", "rules let pass", "largest relative error")))
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
