@@ -103,7 +103,7 @@ class Storage:
         self.serial = core.next_serial()
         self._take()
         self.readonly = data is not None
-        self.raw = np.empty(self.size, kind.carrier) if data is None else data
+        self.raw = np.empty(0 if core.dry else self.size, kind.carrier) if data is None else data
         self.full = data is not None
         self.mask: Array | None = None
         self.unit = kind.bytes
@@ -202,6 +202,8 @@ class Storage:
 
     def image_of(self, window: Window) -> Array:
         """``window`` in float32, kept until it is written; only for windows of the storage's own type."""
+        if self.core.dry:
+            return window.array
         if self.image is None:
             self.image = self.kind.widen(self.raw)
         strides = tuple(4 * stride for stride in window.strides)

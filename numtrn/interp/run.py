@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -40,6 +40,8 @@ class Run:
         Most PSUM banks live at once.
     log
         Every instruction in program order if asked for, else None.
+    sizes
+        With a log, SBUF bytes of a partition and PSUM banks of each allocation on chip, by serial number.
     """
 
     outputs: Array | tuple[Array, ...]
@@ -48,10 +50,16 @@ class Run:
     peak_sbuf_bytes: int
     peak_psum_banks: int
     log: tuple[Instruction, ...] | None = None
+    sizes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 def simulate(
-    kernel: Kernel | Callable[..., Any], arguments: Sequence[Any], *, chip: Chip, keep_log: bool = False
+    kernel: Kernel | Callable[..., Any],
+    arguments: Sequence[Any],
+    *,
+    chip: Chip,
+    keep_log: bool = False,
+    dry: bool = False,
 ) -> Run:
     """Run a kernel on one core.
 
@@ -66,6 +74,9 @@ def simulate(
         The chip to be.
     keep_log
         Whether to keep a record of every instruction.
+    dry
+        Whether to run without data: arrays lend only their shape and dtype (``np.broadcast_to`` makes large
+        ones of one element), every check that needs no data is made, and the outputs hold one zero each.
 
     Returns
     -------
@@ -79,7 +90,7 @@ def simulate(
     function = kernel.function if isinstance(kernel, Kernel) else kernel
     code = getattr(function, "__code__", None)
     where = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
-    core = Core(chip, [] if keep_log else None)
+    core = Core(chip, [] if keep_log else None, dry)
     token = RUNNING.set(core)
     try:
         with np.errstate(all="ignore"):
@@ -95,6 +106,7 @@ def simulate(
         core.peak_sbuf_bytes,
         core.peak_psum_banks,
         None if core.log is None else tuple(core.log),
+        MappingProxyType(core.sizes),
     )
 
 
@@ -123,7 +135,10 @@ def _tensor(core: Core, value: Array, position: int, where: str) -> NkiTensor:
         fault(
             "H41", f"argument {position} must have elements and a dimension; got shape {value.shape}", where
         )
-    data = np.ascontiguousarray(value).reshape(-1).view(kind.carrier)
+    if core.dry:
+        data = np.empty(0, kind.carrier)
+    else:
+        data = np.ascontiguousarray(value).reshape(-1).view(kind.carrier)
     data.flags.writeable = False
     return NkiTensor.of(
         Storage(core, kind, value.shape, MemoryRegion.shared_hbm, f"argument{position}", data)
@@ -178,4 +193,6 @@ def _output(core: Core, value: Any, where: str) -> Array:
             where,
         )
     kind = lookup(value.dtype)
+    if core.dry:
+        return np.broadcast_to(np.zeros((), kind.numpy), value.shape)
     return storage.raw.view(kind.numpy).reshape(value.shape)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from numtrn.interp.absent import absent
 from numtrn.interp.core import Operand
 from numtrn.interp.dtypes import Array, DType, lookup
 from numtrn.interp.enums import MemoryRegion
@@ -133,6 +134,8 @@ class NkiTensor(NKIObject):
     @property
     def array(self) -> Array:
         """The elements, as their carrier, in place."""
+        if self._array is None and self.storage.core.dry:
+            self._array = absent(self.shape, self.kind.carrier, self.strides, self.offset)
         if self._array is None:
             size = self.kind.bytes
             strides = [stride * size for stride in self.strides]
