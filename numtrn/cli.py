@@ -1,4 +1,4 @@
-"""The command line: ``python -m numtrn demo | doctor | run [options] script.py [args]``."""
+"""The command line: ``python -m numtrn demo | doctor | timeline | run [options] script.py [args]``."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def main(argv: Sequence[str]) -> int:
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
             return 130
+    if list(argv[:1]) == ["timeline"]:  # likewise
+        from numtrn import timeline
+
+        return timeline.main(argv[1:])
     known = parser.parse_args(argv)
     if known.command == "doctor":
         from numtrn import doctor
@@ -78,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("demo", help="DF-MP2 energies through kernels, compared with PySCF's")
     commands.add_parser("doctor", help="what works on this machine, and what is missing for the rest")
+    commands.add_parser("timeline", help="predicted timeline of a kernel, without computing anything")
     run_parser = commands.add_parser(
         "run", help="run a script unchanged inside a block, with an account at the end"
     )

@@ -88,15 +88,15 @@ class Chip:
         (``nki/deep-dives/nki-dma-bandwidth-guide.rst``); from last byte to the start of the consumer
         (read from profiles of ``nki-dma-overview.rst``).
     dma_hard_bytes_per_ns
-        Rate that no kernel can exceed: 16 engines of 27.2 or 38.4, or the HBM share (``nki-dma-overview.rst``,
-        A2).
+        Rate that no kernel can exceed: 16 engines of 27.2 or 38.4 (``nki-dma-overview.rst``), or on trn1
+        the core's share of HBM (A2).
     dma_transpose_share, dma_transpose_sbuf_share
         Share of the DMA rate that a transpose from HBM or SBUF reaches (A3; assumed for trn3); 0 where no
         figure is published.
     start_ns, end_ns
         Of an executable, before the first and after the last instruction. trn1: 17 and 5 us
-        (``nki/guides/tutorials/fused_mamba.rst``, profile). trn2: 42 and 5 us, fitted once to the square sweep
-        of ``trn2-scoreboard.md``; assumed for trn3.
+        (``nki/guides/tutorials/fused_mamba.rst``, profile). trn2: 42 and 5 us, fitted once to the square
+        sweep of ``trn2-scoreboard.md``; assumed for trn3.
     link_in_bytes_per_second, link_out_bytes_per_second
         Host to device and back, trn1 through torch_xla (``trnsci/trntensor:
         docs/design/matmul_dispatch_findings.md`` @cfad1078); assumed equal elsewhere.

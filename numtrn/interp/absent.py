@@ -19,7 +19,9 @@ __all__ = ["Absent", "absent"]
 F32 = np.dtype(np.float32)
 
 
-def absent(shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...] = (), offset: int = 0) -> NDArray[Any]:
+def absent(
+    shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...] = (), offset: int = 0
+) -> NDArray[Any]:
     """An array of ``shape`` without data; typed as an array, which it stands for."""
     return Absent(shape, np.dtype(dtype), strides, offset)  # type: ignore[return-value]
 

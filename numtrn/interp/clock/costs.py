@@ -87,7 +87,9 @@ def one_operand_cycles(n: int, sixteen: bool, psum: bool, contiguous: bool, chip
     return max(ceil(n / speed), chip.engine_min_cycles)
 
 
-def tensor_tensor_cycles(n: int, sixteen: bool, psum_inputs: int, psum: bool, simple: bool, chip: Chip) -> int:
+def tensor_tensor_cycles(
+    n: int, sixteen: bool, psum_inputs: int, psum: bool, simple: bool, chip: Chip
+) -> int:
     """N if exactly one input is in PSUM, or for simple operators on 16-bit data in SBUF; else 2N (OLD).
 
     On trn2 and trn3 16-bit data within SBUF is twice as fast (A3) with every operator.

@@ -69,17 +69,13 @@ def lane_of(instruction: Instruction) -> int:
     return LANES.index(instruction.engine)
 
 
-def work_of(
-    log: Sequence[Instruction], sizes: Mapping[int, tuple[int, int]], chip: Chip
-) -> list[Work]:
+def work_of(log: Sequence[Instruction], sizes: Mapping[int, tuple[int, int]], chip: Chip) -> list[Work]:
     """Lane and dependences of every instruction."""
     return _Analysis(log, sizes, chip).run()
 
 
 class _Analysis:
-    def __init__(
-        self, log: Sequence[Instruction], sizes: Mapping[int, tuple[int, int]], chip: Chip
-    ) -> None:
+    def __init__(self, log: Sequence[Instruction], sizes: Mapping[int, tuple[int, int]], chip: Chip) -> None:
         self.log = log
         self.lanes = [lane_of(instruction) for instruction in log]
         self.sizes = sizes

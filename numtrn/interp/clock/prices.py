@@ -164,7 +164,7 @@ def _tensor(cycles: float, chip: Chip) -> Cost:
 
 
 def _matmul(instruction: Instruction, chip: Chip) -> Cost:
-    stationary, moving = instruction.reads[:2]
+    moving = instruction.reads[1]
     fp32 = moving.dtype == "float32"
     if _option(instruction, "is_transpose"):
         passes = costs.transpose_passes(fp32, chip)

@@ -209,7 +209,9 @@ class _Clock:
         """Queue, start-up, then the DMA engines that the rows were dealt to; the core's rate is a ceiling."""
         chip = self.chip
         waited = any(self.works[other].lane < LOAD for other in self.works[index].waits)
-        first = start + (chip.dma_start_wait_ns if waited and start > self.lane_free[lane] else chip.dma_start_ns)
+        first = start + (
+            chip.dma_start_wait_ns if waited and start > self.lane_free[lane] else chip.dma_start_ns
+        )
         self.lane_free[lane] = start + chip.dma_issue_ns
         self.moved = max(self.moved, first) + cost.bytes / chip.dma_bytes_per_ns
         end = self.moved
