@@ -95,7 +95,7 @@ class Chip:
         figure is published.
     start_ns, end_ns
         Of an executable, before the first and after the last instruction. trn1: 17 and 5 us
-        (``nki/guides/tutorials/fused_mamba.rst``, profile). trn2: 42 and 5 us, fitted once to the square
+        (``nki/guides/tutorials/fused_mamba.rst``, profile). trn2: 30 and 5 us, fitted once to the square
         sweep of ``trn2-scoreboard.md``; assumed for trn3.
     link_in_bytes_per_second, link_out_bytes_per_second
         Host to device and back, trn1 through torch_xla (``trnsci/trntensor:
@@ -200,7 +200,7 @@ CHIPS: dict[str, Chip] = {
         ramp_ns=3e3,
         vector_latency_cycles=144,
         scalar_latency_cycles=360,
-        start_ns=42e3,
+        start_ns=30e3,
         end_ns=5e3,
     ),
     "trn3": Chip(
@@ -221,7 +221,7 @@ CHIPS: dict[str, Chip] = {
         ramp_ns=3e3,
         vector_latency_cycles=144,
         scalar_latency_cycles=360,
-        start_ns=42e3,
+        start_ns=30e3,
         end_ns=5e3,
         moving_free_max=4096,
     ),
