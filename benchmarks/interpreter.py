@@ -68,9 +68,7 @@ def small_instructions(count: int) -> dict[str, float]:
         nisa.memset(dst=two, value=1.0)
         for _ in range(times):
             if name == "nc_matmul":
-                nisa.nc_matmul(
-                    dst=bank, stationary=one[0:32, 0:2], moving=two[0:32, 0:2], accumulate=False
-                )
+                nisa.nc_matmul(dst=bank, stationary=one[0:32, 0:2], moving=two[0:32, 0:2], accumulate=False)
             elif name == "tensor_copy":
                 nisa.tensor_copy(dst=two[0:32, 0:1], src=one[0:32, 1:2])
             elif name == "tensor_tensor":
