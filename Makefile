@@ -53,8 +53,9 @@ check: $(VENV)/.dev ## lint, types, and the directions of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.run ## nanoseconds that interception adds to a call
+bench: $(VENV)/.run ## what interception adds to a call, and what the interpreter costs
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/interpreter.py
 
 wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 	sh .ci/wheel

@@ -163,6 +163,10 @@ class NkiTensor(NKIObject):
     # -- indexing ----------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> NkiTensor:
+        if type(key) is tuple and len(key) == 2 and len(self.shape) == 2:
+            plain = self._block(*key)
+            if plain is not None:
+                return plain
         if type(key) is not tuple:
             key = (key,)
         ndim = len(self.shape)
@@ -207,6 +211,20 @@ class NkiTensor(NKIObject):
         return NkiTensor(
             self.storage, self.kind, tuple(shape), tuple(strides), offset, self.row, self.overlaps
         )
+
+    def _block(self, rows: Any, columns: Any) -> NkiTensor | None:
+        """The usual case, ``t[a:b, c:d]`` inside a matrix, without the generality; None for all others."""
+        if type(rows) is not slice or type(columns) is not slice:
+            return None
+        a, b, c, d = rows.start, rows.stop, columns.start, columns.stop
+        if type(a) is type(b) is type(c) is type(d) is int and rows.step is columns.step is None:
+            height, width = self.shape
+            if 0 <= a < b <= height and 0 <= c < d <= width:
+                strides = self.strides
+                offset = self.offset + a * strides[0] + c * strides[1]
+                shape = (b - a, d - c)
+                return NkiTensor(self.storage, self.kind, shape, strides, offset, self.row, self.overlaps)
+        return None
 
     def _outside(self, axis: int, item: slice) -> NoReturn:
         fault(

@@ -130,10 +130,10 @@ def test_times(predicted, published, within):
 def test_the_clock_knows_the_whole_isa():
     compute = """nc_matmul nc_matmul_mx quantize_mx tensor_tensor tensor_scalar scalar_tensor_tensor
     tensor_reduce tensor_scalar_reduce tensor_scalar_cumulative tensor_tensor_scan tensor_partition_reduce
-    activation activation_reduce reciprocal iota affine_select tensor_copy_predicated select_reduce register_alloc
-    register_move register_load register_store activate2 exponential range_select local_gather nc_n_gather
-    bn_stats bn_aggr max8 nc_find_index8 nc_match_replace8 topk nonzero_with_count sequence_bounds dropout rng
-    set_rng_seed rand2 rand_set_state rand_get_state"""
+    activation activation_reduce reciprocal iota affine_select tensor_copy_predicated select_reduce
+    register_alloc register_move register_load register_store activate2 exponential range_select
+    local_gather nc_n_gather bn_stats bn_aggr max8 nc_find_index8 nc_match_replace8 topk nonzero_with_count
+    sequence_bounds dropout rng set_rng_seed rand2 rand_set_state rand_get_state"""
     movement = """dma_copy dma_transpose dma_compute tensor_copy memset nc_transpose nc_stream_shuffle
     sendrecv core_barrier shared_identity_matrix"""
     assert set((compute + " " + movement).split()) <= set(PRICES)
