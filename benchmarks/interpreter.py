@@ -1,7 +1,7 @@
 """What the interpreter costs on this machine: ``OPENBLAS_NUM_THREADS=1 python benchmarks/interpreter.py``.
 
-Ratios to NumPy are of interleaved rounds in one process, processor time, the least of each. The last line is the wall time
-of predicting an 8192-cubed product without data, not the time that it predicts.
+Ratios to NumPy are of interleaved rounds in one process, processor time, the least of each. The last line
+is the wall time of predicting an 8192-cubed product without data, not the time that it predicts.
 """
 
 from __future__ import annotations
