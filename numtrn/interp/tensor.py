@@ -134,14 +134,17 @@ class NkiTensor(NKIObject):
     @property
     def array(self) -> Array:
         """The elements, as their carrier, in place."""
-        if self._array is None and self.storage.core.dry:
-            self._array = absent(self.shape, self.kind.carrier, self.strides, self.offset)
         if self._array is None:
-            size = self.kind.bytes
-            strides = [stride * size for stride in self.strides]
-            self._array = np.ndarray(
-                self.shape, self.kind.carrier, self.storage.raw, self.offset * size, strides
-            )
+            storage, kind, strides = self.storage, self.kind, self.strides
+            if storage.core.dry:
+                self._array = absent(self.shape, kind.carrier, strides, self.offset)
+            else:
+                size = kind.bytes
+                if len(strides) == 2:
+                    steps: tuple[int, ...] = (strides[0] * size, strides[1] * size)
+                else:
+                    steps = tuple(stride * size for stride in strides)
+                self._array = np.ndarray(self.shape, kind.carrier, storage.raw, self.offset * size, steps)
         return self._array
 
     @property
