@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from numtrn.interp.clock.prices import ClockError
 from numtrn.interp.core import Instruction, Operand
 from numtrn.machine import Chip
 
@@ -66,6 +67,11 @@ def lane_of(instruction: Instruction) -> int:
     """Index in ``LANES``."""
     if instruction.engine == "dma":
         return LOAD if instruction.writes[0].buffer == "sbuf" else STORE
+    if instruction.engine not in LANES[:LOAD]:
+        raise ClockError(
+            f"the clock has no engine {instruction.engine!r} for {instruction.name}; it has"
+            f" {', '.join(LANES[:LOAD])} and dma; see LANES in numtrn/interp/clock/dependence.py"
+        )
     return LANES.index(instruction.engine)
 
 

@@ -2,11 +2,12 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numtrn.interp import simulate
-from numtrn.interp.clock import of_shape, schedule, time_kernel
+from numtrn.interp.clock import ClockError, of_shape, schedule, time_kernel
 from numtrn.interp.clock.dependence import LANES, LOAD, work_of
 from numtrn.interp.core import Instruction, Operand
 from numtrn.machine import CHIPS
@@ -221,6 +222,11 @@ def test_small_dmas_are_bound_by_issue():
     log = [one("dma", "dma_copy", tile(k + 2, n=128, dtype="float32"), hbm_rows) for k in range(200)]
     timeline = schedule(log, {}, CHIPS["trn2"])
     assert abs((timeline.begin_ns[-1] - timeline.begin_ns[0]) / 199 - 604) < 10
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(ClockError, match="no engine 'sync' for core_barrier"):
+        begins([one("sync", "core_barrier", tile(1))], "trn2")
 
 
 def test_reshaped_storages_are_compared_whole():
