@@ -57,8 +57,9 @@ check: $(VENV)/.dev ## lint, types, the directions of imports, and the source of
 	$(BIN)/lint-imports
 	$(BIN)/python -m numtrn check kernels/*.py
 
-bench: $(VENV)/.run ## nanoseconds that interception adds to a call
+bench: $(VENV)/.run ## what interception adds to a call, and what the interpreter costs
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/interpreter.py
 
 wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 	sh .ci/wheel

@@ -1,4 +1,4 @@
-"""The command line: ``python -m numtrn demo | doctor | check FILE... | run [options] script.py [args]``."""
+"""The command line: ``python -m numtrn demo | doctor | check | timeline | run``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ def main(argv: Sequence[str]) -> int:
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
             return 130
+    if list(argv[:1]) == ["timeline"]:  # likewise
+        from numtrn import timeline
+
+        return timeline.main(argv[1:])
     known = parser.parse_args(argv)
     if known.command == "doctor":
         from numtrn import doctor
@@ -109,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         help="error, warning or off for one hazard of docs/hazards.md, such as H34=off",
     )
     check_parser.add_argument("files", nargs="+", metavar="FILE")
+    commands.add_parser("timeline", help="predicted timeline of a kernel, without computing anything")
     run_parser = commands.add_parser(
         "run", help="run a script unchanged inside a block, with an account at the end"
     )

@@ -50,6 +50,53 @@ class Chip:
     kernel_seconds
         Fixed cost of a kernel on the device; 49 us fits ``awslabs/nki-autotune:
         autotune/gemm/trn2-scoreboard.md`` @616e222b; assumed for all.
+    matmul_min_columns
+        Least cycles between matmuls of 16-bit data (A2 for trn1; assumed for the others).
+    matmul_stretch
+        Time of long matmul sequences relative to their cycles. Fitted once a chip to published GEMM times:
+        trn1 1.17 (``general/nki/tutorials/matrix_multiplication.rst`` @49ee15c5), trn2 1.012
+        (``awslabs/nki-autotune: autotune/gemm/trn2-scoreboard.md`` @616e222b); trn3 1.05 is assumed.
+    matmul_latency_ns
+        From the end of streaming to the result in PSUM: 140 to 175 trn1, 162 to 165 trn2 (profiles shown in
+        ``nki/deep-dives/nki_perf_guide.rst`` and ``nki/guides/use-neuron-profile.rst``).
+    ramp_ns
+        Window in which TensorE runs at half rate after idling as long
+        (``tools/neuron-explorer/overview-summary-page.rst``); 0 for trn1.
+    engine_min_cycles
+        Least cycles of an instruction of VectorE or ScalarE (``nki/api/nki.isa`` @1db4d74e).
+    vector_latency_cycles, scalar_latency_cycles
+        What a dependent instruction of the same engine waits in addition (A2: about 100; one-element
+        activations every 264 cycles on trn1, ``nki_perf_guide.rst``; 144 in ``aws-neuron/nki-library:
+        .../topk/rotational_topk_utils.py``; about 0.3 us on ScalarE of trn2, ``nki-dma-overview.rst``).
+    table_load_ns
+        Change of ScalarE's function table (``nki-dma-overview.rst``, trn2; assumed for all).
+    semaphore_ns
+        Hand-over between engines; none is published, 200 is assumed from pictures of timelines.
+    dma_engines, dma_partitions
+        DMA engines of a core, and partitions that each serves (``nki-dma-overview.rst``).
+    dma_row_ns, dma_row_bytes_per_ns
+        One row of a copy on one engine takes ``dma_row_ns + bytes / dma_row_bytes_per_ns``. From packet times
+        of published profiles (``nki/guides/tutorials/kernel-optimization.rst`` for trn2); trn3 is assumed.
+    dma_small_bytes, dma_small_bytes_per_ns
+        Rows up to that size move at no more than that rate. Fitted to trn1, where kernels with rows of 256
+        to 1024 bytes moved 103 to 105 GB/s whatever the row size (``matrix_multiplication.rst`` @49ee15c5).
+    dma_issue_ns
+        A queue is busy this long for each copy: 600 where hardware writes descriptors
+        (``nki/deep-dives/nki-dge.rst``); for prepared descriptors (trn1) 50 is assumed.
+    dma_start_ns, dma_start_wait_ns, dma_finish_ns
+        From trigger to first byte; the same when the trigger waited for another engine
+        (``nki/deep-dives/nki-dma-bandwidth-guide.rst``); from last byte to the start of the consumer
+        (read from profiles of ``nki-dma-overview.rst``).
+    dma_hard_bytes_per_ns
+        Rate that no kernel can exceed: 16 engines of 27.2 or 38.4 (``nki-dma-overview.rst``), or on trn1
+        the core's share of HBM (A2).
+    dma_transpose_share, dma_transpose_sbuf_share
+        Share of the DMA rate that a transpose from HBM or SBUF reaches (A3; assumed for trn3); 0 where no
+        figure is published.
+    start_ns, end_ns
+        Of an executable, before the first and after the last instruction. trn1: 17 and 5 us
+        (``nki/guides/tutorials/fused_mamba.rst``, profile). trn2: 30 and 5 us, fitted once to the square
+        sweep of ``trn2-scoreboard.md``; assumed for trn3.
     link_in_bytes_per_second, link_out_bytes_per_second
         Host to device and back, trn1 through torch_xla (``trnsci/trntensor:
         docs/design/matmul_dispatch_findings.md`` @cfad1078); assumed equal elsewhere.
@@ -71,6 +118,30 @@ class Chip:
     fp32_passes: int = 4
     launch_seconds: float = 1.0e-3
     kernel_seconds: float = 50e-6
+    dma_row_ns: float
+    dma_row_bytes_per_ns: float
+    dma_issue_ns: float
+    dma_hard_bytes_per_ns: float
+    matmul_stretch: float
+    matmul_latency_ns: float
+    ramp_ns: float
+    vector_latency_cycles: int
+    scalar_latency_cycles: int
+    start_ns: float
+    end_ns: float
+    dma_small_bytes: int = 0
+    dma_small_bytes_per_ns: float = 1.0
+    dma_transpose_share: float = 0.9
+    dma_transpose_sbuf_share: float = 0.5
+    matmul_min_columns: int = 64
+    engine_min_cycles: int = 64
+    table_load_ns: float = 1300.0
+    semaphore_ns: float = 200.0
+    dma_engines: int = 16
+    dma_partitions: int = 8
+    dma_start_ns: float = 900.0
+    dma_start_wait_ns: float = 1300.0
+    dma_finish_ns: float = 200.0
     link_in_bytes_per_second: float = 4.5e9
     link_out_bytes_per_second: float = 5.0e9
 
@@ -95,6 +166,21 @@ CHIPS: dict[str, Chip] = {
         scalar_ghz=1.4,
         gpsimd_ghz=1.4,
         dma_bytes_per_ns=272.0,
+        dma_row_ns=31.0,
+        dma_row_bytes_per_ns=17.0,
+        dma_small_bytes=1024,
+        dma_small_bytes_per_ns=6.5,
+        dma_issue_ns=50.0,
+        dma_hard_bytes_per_ns=410.0,
+        dma_transpose_share=0.0,
+        dma_transpose_sbuf_share=0.0,
+        matmul_stretch=1.17,
+        matmul_latency_ns=157.0,
+        ramp_ns=0.0,
+        vector_latency_cycles=100,
+        scalar_latency_cycles=200,
+        start_ns=17e3,
+        end_ns=5e3,
     ),
     "trn2": Chip(
         name="trn2",
@@ -105,6 +191,17 @@ CHIPS: dict[str, Chip] = {
         scalar_ghz=1.2,
         gpsimd_ghz=1.2,
         dma_bytes_per_ns=368.0,
+        dma_row_ns=10.0,
+        dma_row_bytes_per_ns=24.7,
+        dma_issue_ns=600.0,
+        dma_hard_bytes_per_ns=435.0,
+        matmul_stretch=1.012,
+        matmul_latency_ns=163.0,
+        ramp_ns=3e3,
+        vector_latency_cycles=144,
+        scalar_latency_cycles=360,
+        start_ns=30e3,
+        end_ns=5e3,
     ),
     "trn3": Chip(
         name="trn3",
@@ -115,6 +212,17 @@ CHIPS: dict[str, Chip] = {
         scalar_ghz=1.2,
         gpsimd_ghz=1.2,
         dma_bytes_per_ns=528.0,
+        dma_row_ns=10.0,
+        dma_row_bytes_per_ns=33.0,
+        dma_issue_ns=600.0,
+        dma_hard_bytes_per_ns=614.4,
+        matmul_stretch=1.05,
+        matmul_latency_ns=163.0,
+        ramp_ns=3e3,
+        vector_latency_cycles=144,
+        scalar_latency_cycles=360,
+        start_ns=30e3,
+        end_ns=5e3,
         moving_free_max=4096,
     ),
 }

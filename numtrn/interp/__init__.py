@@ -1,7 +1,7 @@
 """An interpreter of NKI in NumPy: it runs kernels without a device, and refuses what a device might not take.
 
-It is the executable account of the rules that this project knows; it is not a simulator of time, and not
-a way to get NumPy results faster. A kernel is loaded elsewhere, with the modules in ``modules``.
+It is the executable account of the rules that this project knows, and no way to get NumPy results faster;
+`numtrn.interp.clock` predicts times. A kernel is loaded elsewhere, with the modules in ``modules``.
 
 >>> from numtrn.interp import modules, simulate                             # doctest: +SKIP
 >>> simulate(kernel, [a, b], chip=CHIPS["trn2"]).outputs                    # doctest: +SKIP

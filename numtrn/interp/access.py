@@ -86,7 +86,7 @@ def bits(data: NkiTensor) -> Array:
 def wide(data: NkiTensor) -> Array:
     """The elements in float32; the tile itself if it is float32."""
     kind = data.kind
-    return bits(data) if kind is FLOAT32 else kind.widen(bits(data))
+    return bits(data) if kind is FLOAT32 or data.storage.core.dry else kind.widen(bits(data))
 
 
 def flat(values: Array) -> Array:
@@ -102,7 +102,7 @@ def result(dst: NkiTensor, shape: tuple[int, ...]) -> Array:
 def put(dst: NkiTensor, values: Array) -> None:
     """Cast float32 values to ``dst`` and write them; nothing moves if they were computed in place."""
     target = dst.array
-    if values is not target:
+    if values is not target and not dst.storage.core.dry:
         if values.shape != target.shape:
             values = values.reshape(target.shape)
         target[...] = dst.kind.narrow(values)
@@ -112,5 +112,6 @@ def put(dst: NkiTensor, values: Array) -> None:
 def put_bits(dst: NkiTensor, values: Array) -> None:
     """Write carrier values of the type of ``dst``."""
     target = dst.array
-    target[...] = values if values.shape == target.shape else values.reshape(target.shape)
+    if not dst.storage.core.dry:
+        target[...] = values if values.shape == target.shape else values.reshape(target.shape)
     dst.storage.wrote(dst)

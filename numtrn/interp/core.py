@@ -44,7 +44,7 @@ class Described(Protocol):
         """The tensor as a record."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Operand:
     """One tensor operand of one instruction.
 
@@ -71,7 +71,7 @@ class Operand:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Instruction:
     """One instruction, in program order.
 
@@ -104,10 +104,16 @@ class Registers:
 
 @dataclass
 class Core:
-    """State of one run on one core."""
+    """State of one run on one core.
+
+    A ``dry`` core allocates and computes no data; ``sizes`` holds, if a log is kept, the SBUF bytes of a
+    partition and the PSUM banks of each allocation.
+    """
 
     chip: Chip
     log: list[Instruction] | None = None
+    dry: bool = False
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     engines: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENGINES, 0))
     live: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     sbuf_bytes: int = 0
@@ -159,6 +165,8 @@ class Core:
         if self.psum_banks + psum_banks > self.chip.psum_banks:
             self._full("PSUM", 1, psum_banks, self.psum_banks, self.chip.psum_banks, "banks")
         self.live[serial] = (label, sbuf_bytes, psum_banks)
+        if self.log is not None:
+            self.sizes[serial] = (sbuf_bytes, psum_banks)
         self.sbuf_bytes += sbuf_bytes
         self.psum_banks += psum_banks
         self.peak_sbuf_bytes = max(self.peak_sbuf_bytes, self.sbuf_bytes)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import ml_dtypes
@@ -54,7 +55,7 @@ class DType:
     narrow: Callable[[Array], Array]
     matmul: int = 0
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Bytes of an element."""
         return int(self.carrier.itemsize)

@@ -219,7 +219,7 @@ def _hazards() -> list[Hazard]:
             rule="No forms whose meaning or availability changed between NKI 0.3.0 and 0.6.0",
             source=True,
             note="In source: an error where the meaning changed, a warning where a name came later",
-            then="forms are read as the newest version reads them; positional arguments in the order of NKI 0.4",
+            then="forms are read as in the newest version; positional arguments in the order of NKI 0.4",
         ),
         Hazard(
             id="H40",

@@ -115,7 +115,9 @@ class Storage:
         self.inferred = False
 
     def _memory(self) -> Array:
-        """New memory, or that of the other core if in shared HBM."""
+        """New memory, or that of the other core if in shared HBM; none on a dry core."""
+        if self.core.dry:
+            return np.empty(0, self.kind.carrier)
         launch = self.core.launch
         if launch is not None and self.buffer is MemoryRegion.shared_hbm:
             return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label)
@@ -240,6 +242,8 @@ class Storage:
 
     def image_of(self, window: Window) -> Array:
         """``window`` in float32, kept until it is written; only for windows of the storage's own type."""
+        if self.core.dry:
+            return window.array
         if self.image is None:
             self.image = self.kind.widen(self.raw)
         strides = tuple(4 * stride for stride in window.strides)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
@@ -44,6 +44,8 @@ class Run:
         Most PSUM banks live at once.
     log
         Every instruction in program order if asked for, else None.
+    sizes
+        With a log, SBUF bytes of a partition and PSUM banks of each allocation on chip, by serial number.
     others
         The same for the second core, if two ran the kernel; the figures above are the first one's.
     """
@@ -54,6 +56,7 @@ class Run:
     peak_sbuf_bytes: int
     peak_psum_banks: int
     log: tuple[Instruction, ...] | None = None
+    sizes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     others: tuple[Run, ...] = ()
 
 
@@ -67,6 +70,7 @@ def simulate(
     *,
     chip: Chip,
     keep_log: bool = False,
+    dry: bool = False,
     checks: Checks | None = None,
     version: str = "0.6",
     keywords: Mapping[str, Any] | None = None,
@@ -84,6 +88,9 @@ def simulate(
         The chip to be.
     keep_log
         Whether to keep a record of every instruction.
+    dry
+        Whether to run without data: arrays lend only their shape and dtype (``np.broadcast_to`` makes large
+        ones of one element), every check that needs no data is made, and the outputs hold one zero each.
     checks
         How strict to be: a level for each hazard; by default that of the surrounding run or `allowing`
         block, all errors if there is none.
@@ -107,18 +114,19 @@ def simulate(
     where = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
     if version not in VERSIONS:
         fault("H41", f"version must be one of {', '.join(VERSIONS)}; got {version!r}", where)
-    start = _Start(
-        marked.function, tuple(arguments), dict(keywords or {}), chip, keep_log, VERSIONS[version], checks
-    )
+    start = _Start(marked.function, tuple(arguments), dict(keywords or {}), checks)
+    log: list[Instruction] | None = [] if keep_log else None
     if marked.cores == 1:
-        core = Core(chip, [] if keep_log else None, version=start.version)
+        core = Core(chip, log, dry, version=VERSIONS[version])
         _, values = _on_core(start, core, where)
         return _record(core, values)
     if chip.generation < 3:
         fault("H38", f"kernel[2] needs gen3; {chip.name} is gen2", where)
+    if dry:
+        fault("unsupported", "a dry run is one of one core; kernel[2] runs with data", where)
     pair = Pair()
     cores = [
-        Core(chip, [] if keep_log else None, version=start.version, rank=rank, launch=pair)
+        Core(chip, [] if keep_log else None, version=VERSIONS[version], rank=rank, launch=pair)
         for rank in range(pair.size)
     ]
     (first, _), (second, _) = pair.run(lambda rank: _on_core(start, cores[rank], where))
@@ -134,9 +142,6 @@ class _Start:
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
-    chip: Chip
-    keep_log: bool
-    version: tuple[int, int]
     checks: Checks | None
 
 
@@ -175,6 +180,7 @@ def _record(core: Core, outputs: Array | tuple[Array, ...]) -> Run:
         core.peak_sbuf_bytes,
         core.peak_psum_banks,
         None if core.log is None else tuple(core.log),
+        MappingProxyType(core.sizes),
     )
 
 
@@ -203,7 +209,10 @@ def _tensor(core: Core, value: Array, position: int | str, where: str) -> NkiTen
         fault(
             "H41", f"argument {position} must have elements and a dimension; got shape {value.shape}", where
         )
-    data = np.ascontiguousarray(value).reshape(-1).view(kind.carrier)
+    if core.dry:
+        data = np.empty(0, kind.carrier)
+    else:
+        data = np.ascontiguousarray(value).reshape(-1).view(kind.carrier)
     data.flags.writeable = False
     return NkiTensor.of(
         Storage(core, kind, value.shape, MemoryRegion.shared_hbm, f"argument{position}", data)
@@ -263,4 +272,6 @@ def _output(core: Core, value: Any, where: str) -> Array:
         )
         storage.fill_unwritten(value)
     kind = lookup(value.dtype)
+    if core.dry:
+        return np.broadcast_to(np.zeros((), kind.numpy), value.shape)
     return storage.raw.view(kind.numpy).reshape(value.shape)

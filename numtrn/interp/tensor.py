@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from numtrn.interp.absent import absent
 from numtrn.interp.core import Operand
 from numtrn.interp.dtypes import Array, DType, lookup
 from numtrn.interp.enums import MemoryRegion
@@ -139,11 +140,16 @@ class NkiTensor(NKIObject):
     def array(self) -> Array:
         """The elements, as their carrier, in place."""
         if self._array is None:
-            size = self.kind.bytes
-            strides = [stride * size for stride in self.strides]
-            self._array = np.ndarray(
-                self.shape, self.kind.carrier, self.storage.raw, self.offset * size, strides
-            )
+            storage, kind, strides = self.storage, self.kind, self.strides
+            if storage.core.dry:
+                self._array = absent(self.shape, kind.carrier, strides, self.offset)
+            else:
+                size = kind.bytes
+                if len(strides) == 2:
+                    steps: tuple[int, ...] = (strides[0] * size, strides[1] * size)
+                else:
+                    steps = tuple(stride * size for stride in strides)
+                self._array = np.ndarray(self.shape, kind.carrier, storage.raw, self.offset * size, steps)
         return self._array
 
     @property
@@ -165,6 +171,10 @@ class NkiTensor(NKIObject):
     # -- indexing ----------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> NkiTensor:
+        if type(key) is tuple and len(key) == 2 and len(self.shape) == 2:
+            plain = self._block(*key)
+            if plain is not None:
+                return plain
         if type(key) is not tuple:
             key = (key,)
         ndim = len(self.shape)
@@ -215,6 +225,20 @@ class NkiTensor(NKIObject):
         return NkiTensor(
             self.storage, self.kind, tuple(shape), tuple(strides), offset, self.row, self.overlaps
         )
+
+    def _block(self, rows: Any, columns: Any) -> NkiTensor | None:
+        """The usual case, ``t[a:b, c:d]`` inside a matrix, without the generality; None for all others."""
+        if type(rows) is not slice or type(columns) is not slice:
+            return None
+        a, b, c, d = rows.start, rows.stop, columns.start, columns.stop
+        if type(a) is type(b) is type(c) is type(d) is int and rows.step is columns.step is None:
+            height, width = self.shape
+            if 0 <= a < b <= height and 0 <= c < d <= width:
+                strides = self.strides
+                offset = self.offset + a * strides[0] + c * strides[1]
+                shape = (b - a, d - c)
+                return NkiTensor(self.storage, self.kind, shape, strides, offset, self.row, self.overlaps)
+        return None
 
     def _outside(self, axis: int, item: slice) -> NoReturn:
         fault(
