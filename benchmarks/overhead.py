@@ -1,4 +1,4 @@
-"""What catching costs one call: a table of nanoseconds, as in docs/interception.
+"""What catching costs one call: a table of nanoseconds (see docs/overhead.md).
 
     python benchmarks/overhead.py [--rounds 200] [--calls 1000] [--size 4] [--cpu 1]
 
