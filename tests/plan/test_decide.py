@@ -107,9 +107,10 @@ def test_a_large_product_is_bound_by_the_engine(chip, itemsize, passes, bound_us
 @pytest.mark.parametrize(
     ("n", "measured_ms"),
     # One kernel, A transposed: awslabs/nki-autotune autotune/gemm/trn2-scoreboard.md @616e222b
-    [(1024, 0.076), (1536, 0.141), (2048, 0.269)],
+    [(512, 0.054), (1024, 0.076), (1536, 0.141), (2048, 0.269)],
 )
 def test_one_launch_agrees_with_a_published_measurement(n, measured_ms):
+    """All sizes of one launch. The kernel's fixed cost is from this very table, so it proves little."""
     tiling = tile_gemm(1, n, n, n, 2)
     assert tiling.launches == 1
     assert predict(tiling, 1, CHIPS["trn2"]).device * 1e3 == pytest.approx(measured_ms, rel=0.05)
