@@ -34,7 +34,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         ``"auto"`` takes hardware where there is some, else the interpreter.
     chip : {"trn1", "trn2", "trn3"}, default "trn2"
         Generation that plans, predictions and the interpreter assume.
-    precision : {"full", "float32", "tfloat32", "bfloat16"}, default "full"
+    precision : {"full", "fast", "float32", "tfloat32x3", "float16x3", "tfloat32", "bfloat16"} or float
         ``"full"`` gives at least the accuracy of the dtype's own BLAS. The other names are the operand
         type of the matrix engine: faster and less accurate, for those who ask for it.
     min_work : int or None, default None
@@ -74,7 +74,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         self,
         target: str = UNSET,
         chip: str = UNSET,
-        precision: str = UNSET,
+        precision: str | float = UNSET,
         min_work: int | None = UNSET,
         strict: bool = UNSET,
         verify: bool = UNSET,

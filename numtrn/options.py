@@ -17,7 +17,10 @@ __all__ = ["CHIP_NAMES", "PRECISIONS", "TARGETS", "UNSET", "Options", "from_envi
 
 TARGETS = ("auto", "neuron", "simulator", "interpreter")
 CHIP_NAMES = tuple(CHIPS)
-PRECISIONS = ("full", "float32", "tfloat32", "bfloat16")
+PRECISIONS = ("full", "fast", "float32", "tfloat32x3", "float16x3", "tfloat32", "bfloat16")
+
+ACCURACIES = (2.0, 2.0**40)
+"""Range of a numeric precision: the last rounding takes one unit, and 2^40 leaves thirteen bits."""
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "<from NUMTRN_* or the default>"})()
 """Stands for a setting that the caller left out."""
@@ -35,8 +38,9 @@ class Options:
     chip
         Which generation plans and the interpreter assume: one of `CHIP_NAMES`.
     precision
-        ``"full"``: at least the accuracy of the dtype's own BLAS. The other names are the operand type of
-        the matrix engine, asked for knowingly: lower accuracy, higher speed.
+        ``"full"``: at least the accuracy of the dtype's own BLAS. A number p, 2 to 2^40: errors of at most
+        p u |A||B|, u the dtype's unit roundoff. ``"fast"``: a little less than full, where that is worth it.
+        The other names are the operand type of the matrix engine, asked for knowingly.
     min_work
         Multiply-adds below which a call stays with NumPy. 0: everything that a kernel can do. None: the
         plan decides.
@@ -48,7 +52,7 @@ class Options:
 
     target: str = "auto"
     chip: str = "trn2"
-    precision: str = "full"
+    precision: str | float = "full"
     min_work: int | None = None
     strict: bool = False
     verify: bool = False
@@ -65,7 +69,7 @@ def resolve(**given: Any) -> Options:
     read = {
         "target": lambda value, where: _choice(value, where, TARGETS),
         "chip": lambda value, where: _choice(value, where, CHIP_NAMES),
-        "precision": lambda value, where: _choice(value, where, PRECISIONS),
+        "precision": _precision,
         "min_work": _work,
         "strict": _flag,
         "verify": _flag,
@@ -96,6 +100,23 @@ def _choice(value: Any, where: str, allowed: tuple[str, ...]) -> str:
         names = ", ".join(repr(name) for name in allowed)
         raise ValueError(f"{where} takes one of {names}; got {value!r}")
     return value
+
+
+def _precision(value: Any, where: str) -> str | float:
+    if isinstance(value, str) and value in PRECISIONS:
+        return value
+    try:
+        number = float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        number = float("nan")
+    least, most = ACCURACIES
+    if not least <= number <= most:
+        names = ", ".join(repr(name) for name in PRECISIONS)
+        raise ValueError(
+            f"{where} takes one of {names}, or a number from {least:g} to 2^40, the error allowed in units "
+            f"of the dtype's roundoff times |A||B|; got {value!r}"
+        )
+    return number
 
 
 MOST_WORK = 10**18

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from numtrn.precision.complex128 import gemm_complex128
-from numtrn.precision.engine import Digits, Engine
-from numtrn.precision.float64 import gemm_float64
-from numtrn.precision.records import Declined, Product
+from numtrn.precision.engine import Block, Engine, Magnitudes, Words
+from numtrn.precision.finite import gemm_apart
+from numtrn.precision.records import Declined, NotFinite, Product
 from numtrn.precision.schemes import Scheme, choose
 from numtrn.precision.single import gemm_single
+from numtrn.precision.sliced import gemm_sliced
 from numtrn.request import Array
 
-__all__ = ["Declined", "Digits", "Engine", "Product", "Scheme", "choose", "gemm"]
+__all__ = ["Block", "Declined", "Engine", "Magnitudes", "Product", "Scheme", "Words", "choose", "gemm"]
 
 
 def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
@@ -41,7 +41,7 @@ def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
     Raises
     ------
     Declined
-        When the data make NumPy the better place: they hold NaN or Inf, the result may overflow, or
+        When the data make NumPy the better place: many rows hold NaN or Inf, the result may overflow, or
         their range asks for more digits than the engine does faster than NumPy.
     ValueError
         When dtypes or shapes are not those of the scheme and of a product.
@@ -52,12 +52,17 @@ def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
     if 0 in (batch, m, k, n):
         zeros = np.zeros((batch, m, n), a.dtype)
         return Product(value=zeros, slices=None, bound=scheme.bound(k), note="nothing to multiply")
-    with np.errstate(all="ignore"):
+    try:
+        return _gemm(scheme, a, b, engine)
+    except NotFinite as found:
+        return gemm_apart(lambda x, y: _gemm(scheme, x, y, engine), a, b, found.rows, found.columns)
+
+
+def _gemm(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
+    with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
         if scheme.maximum_slices is None:
             return gemm_single(scheme, a, b, engine)
-        if a.dtype.kind == "c":
-            return gemm_complex128(scheme, a, b, engine)
-        return gemm_float64(scheme, a, b, engine)
+        return gemm_sliced(scheme, a, b, engine)
 
 
 def _check(scheme: Scheme, a: Array, b: Array) -> None:

@@ -1,20 +1,23 @@
-"""What precision asks of whoever multiplies, and what it hands over. Two protocols, no code."""
+"""What precision asks of whoever multiplies, and what it hands over. Protocols and one record, no code."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Digits", "Engine"]
+from numtrn.request import Array
+
+__all__ = ["Block", "Engine", "Magnitudes", "Words"]
 
 
-class Digits(Protocol):
-    """Signed base-256 digits of a scaled matrix, made when asked for, so that no full-size planes exist.
+class Words(Protocol):
+    """A scaled operand as fixed-point numbers, cut when asked for, so that no full-size copy exists.
 
-    Element (i, row, k) of the matrix is sum over p of P_p 2^(-7 - 8 p), up to its row's power of two, in
-    planes p = 0 (most significant) .. slices - 1. The right operand is handed over transposed: its
+    Element (i, row, k) of a part is sum over p of q_p 2^(-7 - 8 p), up to its row's power of two, with signed
+    8-bit digits p = 0 (most significant) .. slices - 1. The right operand is handed over transposed: its
     "rows" are the columns of B.
 
     Attributes
@@ -22,10 +25,11 @@ class Digits(Protocol):
     batch, rows, k
         Extents.
     slices
-        Number of planes.
-    peak
-        Largest possible |digit|: 128, or 256 for digit-wise sums. Up to 2^24 / peak^2 products of digits
-        add exactly in fp32.
+        Digits of an element.
+    parts
+        1, or 2 for real and imaginary part.
+    k_is_fast
+        Whether neighbours in memory are neighbours along k: then (rows, k) is the cheaper order of a block.
     """
 
     @property
@@ -45,20 +49,69 @@ class Digits(Protocol):
 
     @property
     def slices(self) -> int:
-        """Number of planes."""
+        """Digits of an element."""
         ...
 
     @property
-    def peak(self) -> int:
-        """Largest possible |digit|."""
+    def parts(self) -> int:
+        """Real matrices that the operand consists of."""
         ...
 
-    def block(self, batch: int, rows: slice, k: slice) -> NDArray[np.float32]:
-        """Planes of one block, fresh, (k, slices, rows): integers of at most ``peak``, exact in bf16.
+    @property
+    def k_is_fast(self) -> bool:
+        """Whether (rows, k) is the order in memory."""
+        ...
 
-        Digits depend on the element, its row's exponent and ``slices`` only, not on the block.
+    def cut(self, part: int, batch: int, rows: slice, k: slice, out: NDArray[np.int8]) -> None:
+        """Write the words of one block, (rows, k, bytes): byte slices - 1 - p is digit p.
+
+        Bytes are 8 for up to eight digits, else 16. Words depend on the element, its row's exponent and
+        ``slices`` only, not on the block.
         """
         ...
+
+
+class Magnitudes(Protocol):
+    """Magnitudes of a scaled operand, truncated to bf16, made when asked for.
+
+    Attributes
+    ----------
+    batch, rows, k
+        Extents, of the right operand transposed.
+    """
+
+    @property
+    def batch(self) -> int:
+        """Number of matrices."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Rows of A, or columns of B."""
+        ...
+
+    @property
+    def k(self) -> int:
+        """Extent of the contraction."""
+        ...
+
+    def block(self, batch: int, rows: slice, k: slice) -> NDArray[np.uint16]:
+        """Bit patterns (rows, k) of one block, fresh."""
+        ...
+
+
+class Block(NamedTuple):
+    """One block of a product of words: where it belongs, and its exact sums.
+
+    ``sums`` holds an integer array (rows, limbs, columns) for each product made: one for real operands; for
+    complex ones Ar Br, Ai Bi, and that of the digit-wise sums Ar + Ai and Br + Bi. With D[t] the sum of the
+    products of digits p + q = t, sum over t < slices of D[t] 256^-t is sum over i of limb[i] 2^(-24 i).
+    """
+
+    batch: int
+    rows: slice
+    columns: slice
+    sums: tuple[Array, ...]
 
 
 class Engine(Protocol):
@@ -78,6 +131,10 @@ class Engine(Protocol):
         """
         ...
 
-    def diagonals(self, lhs: Digits, rhs: Digits) -> NDArray[np.int64]:
-        """D[t] = sum over p + q = t of P_p(lhs) P_q(rhs)^T, exact: (slices, batch, lhs.rows, rhs.rows)."""
+    def least(self, lhs: Magnitudes, rhs: Magnitudes) -> float:
+        """A lower bound of the elements of lhs[i] rhs[i]^T, up to the rounding of fp32 sums."""
+        ...
+
+    def words(self, lhs: Words, rhs: Words) -> Iterator[Block]:
+        """The product, exact and block by block; every element of (batch, lhs.rows, rhs.rows) once."""
         ...

@@ -35,38 +35,16 @@ from numpy.typing import NDArray
 from numtrn.precision.engine import Engine
 from numtrn.precision.records import Declined
 from numtrn.precision.scaling import Side, scale_inner
-from numtrn.precision.schemes import Scheme
+from numtrn.precision.schemes import Scheme, required
+from numtrn.precision.words import SideMagnitudes
 
-__all__ = ["choose_slices", "lower_bound", "required"]
+__all__ = ["choose_slices", "lower_bound"]
 
 HOST_WORK = 1 << 20
 """Multiply-adds up to which the guard product is made by NumPy: no launch pays for itself there."""
 
 SMALLEST = 2.0**-100
 """Scaled magnitudes below this count as zero: products with them are too small for any number of digits."""
-
-BFLOAT16_BITS = np.uint64(0x7FFF_E000_0000_0000)
-"""Exponent and seven fraction bits of a float64, no sign: truncation of |x| to bf16."""
-
-
-def required(slices: int, terms: int, promised: float) -> float:
-    """What the least nonzero element of the scaled |A||B| must be for the promise to hold.
-
-    Parameters
-    ----------
-    slices
-        Digits, s.
-    terms
-        Real products in a sum: K, or 2 K for a component of complex ones.
-    promised
-        L, the promised bound less the last rounding.
-
-    Examples
-    --------
-    >>> [round(required(s, 1000, 256), 6) for s in (7, 8)]
-    [3.917739, 0.017218]
-    """
-    return float(terms / promised * (2 + (slices - 1) * 256 / 255) * 2.0 ** (53 - 8 * slices))
 
 
 def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple[Side, Side, int, str]:
@@ -81,7 +59,8 @@ def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple
     least, most = scheme.minimum_slices(k), scheme.maximum_slices
     assert least is not None
     assert most is not None
-    needs = {s: required(s, len(lhs.parts) * k, scheme.bound(k) - 1) for s in range(least, most + 1)}
+    terms, promised = len(lhs.parts) * k, scheme.bound(k) - 1
+    needs = {s: required(s, terms, promised, scheme.unit) for s in range(least, most + 1)}
     bound = lower_bound(lhs, rhs, engine)
     slices = _fewest(bound, needs)
     if slices == least:
@@ -114,51 +93,37 @@ def lower_bound(lhs: Side, rhs: Side, engine: Engine) -> float:
 
     Of complex operands: of |Ar||Br| + |Ai||Bi| and of |Ar||Bi| + |Ai||Br|.
     """
-    a = _stack(lhs)
-    b = _stack_crosswise(rhs)
-    terms = a.shape[2]
-    sums = _multiply(a, b, engine)
-    smallest = float(sums.min())
+    a, b = SideMagnitudes(side=lhs), SideMagnitudes(side=rhs, crosswise=True)
+    smallest = 0.0
+    if a.batch * a.rows * a.k * b.rows >= HOST_WORK:
+        smallest = engine.least(a, b)
     if smallest == 0.0:
-        # Either nothing but zeros meets, and the element is exact, or the bound is zero.
-        if _meets_unseen(lhs, rhs, sums, engine):
-            return 0.0
-        smallest = float(np.min(sums, where=sums > 0, initial=np.inf))
-    bound: float = smallest * exp(-(terms + 8) * 2.0**-22) - terms * 2.0**-149
+        smallest = _least_nonzero(lhs, rhs, _whole(a), _whole(b).transpose(0, 2, 1), engine)
+    bound: float = smallest * exp(-(a.k + 8) * 2.0**-22) - a.k * 2.0**-149
     return max(0.0, bound)
 
 
-def _stack(side: Side) -> NDArray[np.float32]:
-    """Truncated magnitudes (batch, rows, parts * k): real parts, then imaginary parts."""
-    batch, rows, k = side.shape
-    stacked = np.empty((batch, rows, len(side.parts) * k), np.float32)
-    for part in range(len(side.parts)):
-        _truncate(side, part, stacked[:, :, part * k : (part + 1) * k])
-    return stacked
+def _least_nonzero(
+    lhs: Side, rhs: Side, a: NDArray[np.float32], b: NDArray[np.float32], engine: Engine
+) -> float:
+    """Least element of the product that is not exactly zero for zeros in the operands."""
+    sums = _multiply(a, b, engine)
+    smallest = float(sums.min())
+    if smallest > 0.0:
+        return smallest
+    # Either nothing but zeros meets, and the element is exact, or the bound is zero.
+    if _meets_unseen(lhs, rhs, sums, engine):
+        return 0.0
+    return float(np.min(sums, where=sums > 0, initial=np.inf))
 
 
-def _stack_crosswise(side: Side) -> NDArray[np.float32]:
-    """Truncated magnitudes (batch, parts * k, parts * rows): B, or [[Br, Bi], [Bi, Br]]."""
-    stacked = _stack(side).transpose(0, 2, 1)
-    if len(side.parts) == 1:
-        return stacked
-    k = side.shape[2]
-    swapped = np.concatenate((stacked[:, k:], stacked[:, :k]), axis=1)
-    return np.concatenate((stacked, swapped), axis=2)
-
-
-def _truncate(side: Side, part: int, out: NDArray[np.float32]) -> None:
-    """|scaled part| truncated to bf16, zero below `SMALLEST`."""
-    batch, rows, k = side.shape
-    step = max(1, (1 << 16) // k)
-    for i in range(batch):
-        for start in range(0, rows, step):
-            where = slice(start, start + step)
-            block = side.scaled(part, i, where, slice(None))
-            bits = block.view(np.uint64)
-            bits &= BFLOAT16_BITS
-            block *= block >= SMALLEST
-            out[i, where] = block
+def _whole(magnitudes: SideMagnitudes) -> NDArray[np.float32]:
+    """All magnitudes (batch, rows, k) at once: of small operands, and where zeros have to be looked at."""
+    whole = np.empty((magnitudes.batch, magnitudes.rows, magnitudes.k), np.uint32)
+    for i in range(magnitudes.batch):
+        whole[i] = magnitudes.block(i, slice(0, magnitudes.rows), slice(0, magnitudes.k))
+    whole <<= 16
+    return whole.view(np.float32)
 
 
 def _meets_unseen(lhs: Side, rhs: Side, sums: NDArray[np.float32], engine: Engine) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from numtrn.request import Array
 
-__all__ = ["Declined", "Product"]
+__all__ = ["Declined", "NotFinite", "Product"]
 
 
 class Declined(Exception):  # noqa: N818 -- no error: the caller goes on with NumPy
@@ -15,6 +15,15 @@ class Declined(Exception):  # noqa: N818 -- no error: the caller goes on with Nu
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class NotFinite(Exception):  # noqa: N818 -- no error: those rows and columns are computed apart
+    """Rows of A and columns of B that hold NaN or Inf, as masks (batch, m) and (batch, n)."""
+
+    def __init__(self, rows: Array, columns: Array) -> None:
+        super().__init__(f"{int(rows.sum())} rows, {int(columns.sum())} columns")
+        self.rows = rows
+        self.columns = columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numtrn.precision.records import Declined
+from numtrn.precision import fixed
+from numtrn.precision.records import Declined, NotFinite
 from numtrn.request import Array
 
 __all__ = [
@@ -84,8 +85,10 @@ def sides(a: Array, b: Array) -> tuple[Side, Side]:
 
     Raises
     ------
+    NotFinite
+        Where operands hold NaN or Inf.
     Declined
-        Where operands are not finite, or the product may overflow.
+        Where the product may overflow.
     """
     k = a.shape[2]
     lefts, rights = _parts(a), _parts(b.transpose(0, 2, 1))
@@ -101,9 +104,16 @@ def _parts(x: Array) -> tuple[Array, ...]:
 
 def largest(parts: tuple[Array, ...], axis: int = 2) -> Array:
     """Largest magnitude along an axis, over all parts; NaN where there is one."""
-    sizes = [np.maximum(part.max(axis=axis), -part.min(axis=axis)) for part in parts]
+    sizes = [_largest(part, axis) for part in parts]
     size: Array = sizes[0] if len(sizes) == 1 else np.maximum(*sizes)
     return size
+
+
+def _largest(x: Array, axis: int) -> Array:
+    if x.dtype != np.float64:
+        smallest: Array = x.min(axis=axis)
+        return np.maximum(x.max(axis=axis), -smallest)
+    return np.stack([fixed.largest(matrix, axis - 1) for matrix in x])
 
 
 def exponents(size: Array) -> Exponents:
@@ -118,19 +128,21 @@ def exponents(size: Array) -> Exponents:
 
 
 def declined_range(rows: Array, columns: Array, terms: int, dtype: np.dtype[Any]) -> None:
-    """Decline NaN, Inf, and sums of ``terms`` products that may leave the range of ``dtype``.
+    """Tell NaN and Inf, and decline sums of ``terms`` products that may leave the range of ``dtype``.
 
     Parameters
     ----------
     rows, columns
         Largest magnitudes, (batch, m) and (batch, n).
+
+    Raises
+    ------
+    NotFinite, Declined
+        As said.
     """
-    bad_rows, bad_columns = int((~np.isfinite(rows)).sum()), int((~np.isfinite(columns)).sum())
-    if bad_rows or bad_columns:
-        raise Declined(
-            f"operands hold NaN or Inf, in {bad_rows} of {rows.size} rows of A and {bad_columns} of "
-            f"{columns.size} columns of B; NumPy propagates them"
-        )
+    bad_rows, bad_columns = ~np.isfinite(rows), ~np.isfinite(columns)
+    if bad_rows.any() or bad_columns.any():
+        raise NotFinite(bad_rows, bad_columns)
     e, f = (np.frexp(size.max(axis=1))[1].astype(np.int64) for size in (rows, columns))
     nonzero = (rows.max(axis=1) > 0) & (columns.max(axis=1) > 0)
     limit = int(np.finfo(dtype).maxexp)

@@ -25,6 +25,13 @@ UNDERFLOW = 2.0**-124
 are powers of two, up to twice the largest element."""
 
 
+FLOAT16_SHIFT = 15
+"""Scaled operands are taken to just below 2^15 for fp16, whose normal numbers are 2^-14 to 2^16."""
+
+FLOAT16_UNDERFLOW = 2.0**-36
+"""What a product of terms in fp16 may lose: 2^-25 of either operand against 2^14, its largest element."""
+
+
 def gemm_single(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
     """C = A B in the scheme's operand type; a complex product as one real product of pairs.
 
@@ -41,17 +48,48 @@ def gemm_single(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
     if not plain:
         lhs = _scaled(lhs, e[:, :, np.newaxis])
         columns = tuple(_scaled(part, f[:, np.newaxis, :]) for part in columns)
-    product = engine.product(lhs, _expand(columns), scheme.operand_dtype)
+    rhs = _expand(columns)
+    shift, underflow = 0, 0.0 if plain else lhs.shape[2] * UNDERFLOW * 4
+    if scheme.terms > 1:
+        if scheme.operand_dtype == "float16":
+            shift, underflow = FLOAT16_SHIFT, lhs.shape[2] * FLOAT16_UNDERFLOW
+        lhs, rhs = _split(lhs, rhs, scheme.operand_dtype, shift)
+    product = engine.product(lhs, rhs, scheme.operand_dtype)
     if len(columns) == 2:
         f = np.repeat(f, 2, axis=1)
+    e, f = e - shift, f - shift
     value = np.ascontiguousarray(product, np.float32) if plain else _back(product, e, f, a.real.dtype)
     return Product(
         value=value.view(a.dtype),
         slices=None,
         bound=scheme.bound(a.shape[2]),
-        underflow=0.0 if plain else lhs.shape[2] * UNDERFLOW * 4,
+        underflow=underflow,
         note="" if plain else "rows and columns scaled by powers of two",
     )
+
+
+def _split(lhs: Array, rhs: Array, operand_dtype: str, shift: int) -> tuple[Array, Array]:
+    """Both operands in two terms, side by side along k: low high + high low + high high."""
+    high, low = _terms(lhs, operand_dtype, shift)
+    high_rhs, low_rhs = _terms(rhs, operand_dtype, shift)
+    left = np.concatenate((low, high, high), axis=2)
+    return left, np.concatenate((high_rhs, low_rhs, high_rhs), axis=1)
+
+
+def _terms(x: Array, operand_dtype: str, shift: int) -> tuple[Array, Array]:
+    """X 2^shift as the sum of two numbers of 11 bits, as far as they hold it."""
+    scaled = np.multiply(x, np.float32(2.0**shift), dtype=np.float32)
+    high = _rounded(scaled, operand_dtype)
+    return high, _rounded(scaled - high, operand_dtype)
+
+
+def _rounded(x: Array, operand_dtype: str) -> Array:
+    """X rounded to 11 bits, ties to even, so that the engine's own conversion changes nothing."""
+    if operand_dtype == "float16":
+        return x.astype(np.float16).astype(np.float32)
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    odd = (bits >> np.uint32(13)) & np.uint32(1)
+    return ((bits + (odd + np.uint32(0xFFF))) & np.uint32(0xFFFF_E000)).view(np.float32)
 
 
 def _pairs(a: Array) -> Array:

@@ -11,9 +11,9 @@ import os
 from numtrn.errors import TargetUnavailableError
 from numtrn.machine import CHIPS, Chip
 from numtrn.targets import detect
-from numtrn.targets.base import Target
+from numtrn.targets.base import Resident, Target
 
-__all__ = ["Target", "availability", "select"]
+__all__ = ["Resident", "Target", "availability", "select"]
 
 SIMULATOR_VARIABLE = "NKI_SIMULATOR"
 

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from numtrn.machine import Chip
 from numtrn.request import Array
 
-__all__ = ["Target"]
+__all__ = ["Resident", "Target", "carried"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resident:
+    """A kernel's result that stays on the target for later launches.
+
+    Attributes
+    ----------
+    value
+        What the target launches with: a device tensor, or an array where the target has no memory of its own.
+    """
+
+    value: Any
 
 
 class Target(Protocol):
@@ -17,15 +31,15 @@ class Target(Protocol):
     name: str
     chip: Chip
 
-    def launch(self, kernel: str, arrays: Sequence[Array], parameters: Sequence[int]) -> Array:
-        """Run one kernel on NumPy arrays and give its result.
+    def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
+        """Run one kernel and give its result as a NumPy array.
 
         Parameters
         ----------
         kernel
             Name of a module in ``kernels/`` and of the kernel in it.
         arrays
-            C-contiguous inputs, of a dtype that NKI has.
+            C-contiguous inputs, of a dtype that NKI has, or what this target keeps.
         parameters
             Compile-time integers, passed after the arrays.
 
@@ -35,3 +49,12 @@ class Target(Protocol):
             Whatever the target raises; the caller turns it into an error or a counted fallback.
         """
         ...
+
+    def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
+        """The same, and leave the result on the target."""
+        ...
+
+
+def carried(arrays: Sequence[Array | Resident]) -> list[Any]:
+    """Arguments of a launch as the target's own."""
+    return [array.value if isinstance(array, Resident) else array for array in arrays]

@@ -14,6 +14,7 @@ import numpy as np
 from numtrn import interp
 from numtrn.machine import Chip
 from numtrn.request import Array
+from numtrn.targets.base import Resident, carried
 from numtrn.targets.load import load_kernel
 
 __all__ = ["Interpreter"]
@@ -32,8 +33,12 @@ class Interpreter:
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
 
-    def launch(self, kernel: str, arrays: Sequence[Array], parameters: Sequence[int]) -> Array:
+    def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
-        run = interp.simulate(_kernel(kernel), (*arrays, *parameters), chip=self.chip)
+        run = interp.simulate(_kernel(kernel), (*carried(arrays), *parameters), chip=self.chip)
         assert isinstance(run.outputs, np.ndarray)  # our kernels give one array
         return run.outputs
+
+    def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
+        """Run one kernel and keep its result; see `numtrn.targets.base.Target.keep`."""
+        return Resident(self.launch(kernel, arrays, parameters))

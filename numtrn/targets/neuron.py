@@ -14,6 +14,7 @@ import numpy as np
 
 from numtrn.machine import Chip
 from numtrn.request import Array
+from numtrn.targets.base import Resident, carried
 from numtrn.targets.load import load_kernel
 from numtrn.targets.simulator import nki_modules
 
@@ -33,6 +34,10 @@ class Neuron:
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
 
-    def launch(self, kernel: str, arrays: Sequence[Array], parameters: Sequence[int]) -> Array:
+    def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
-        return np.asarray(_kernel(kernel)(*arrays, *parameters))
+        return np.asarray(_kernel(kernel)(*carried(arrays), *parameters))
+
+    def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
+        """Run one kernel whose result goes to the host and back; see `numtrn.targets.base.Target.keep`."""
+        return Resident(self.launch(kernel, arrays, parameters))

@@ -15,6 +15,7 @@ import numpy as np
 
 from numtrn.machine import Chip
 from numtrn.request import Array
+from numtrn.targets.base import Resident, carried
 from numtrn.targets.load import load_kernel
 
 __all__ = ["Simulator", "nki_modules"]
@@ -41,7 +42,11 @@ class Simulator:
         os.environ["NKI_PRECISE_FP"] = "1"
         os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = chip.name
 
-    def launch(self, kernel: str, arrays: Sequence[Array], parameters: Sequence[int]) -> Array:
+    def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
         nki = importlib.import_module("nki")
-        return np.asarray(nki.simulate(_kernel(kernel))(*arrays, *parameters))
+        return np.asarray(nki.simulate(_kernel(kernel))(*carried(arrays), *parameters))
+
+    def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
+        """Run one kernel whose result goes to the host and back; see `numtrn.targets.base.Target.keep`."""
+        return Resident(self.launch(kernel, arrays, parameters))

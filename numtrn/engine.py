@@ -1,0 +1,332 @@
+"""The products that precision asks for, made by kernels on one target.
+
+What is multiplied is decided in `numtrn.precision`, how it is cut in `numtrn.plan`; this module knows the
+kernels' layouts, ships operands block by block, and keeps on the target what several launches use. Nothing
+the caller owns is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from typing import Any, NamedTuple, TypeVar
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from numtrn.errors import KernelError
+from numtrn.plan.tiling import Tiling, tile_gemm, tile_least, tile_planes, tile_words
+from numtrn.precision import Block, Magnitudes, Words
+from numtrn.precision.words import word_bytes
+from numtrn.request import Array
+from numtrn.targets import Resident, Target
+
+__all__ = ["KernelEngine"]
+
+KEEP_BYTES = 4 * 2**30
+"""Digit planes that several launches use stay on the target up to this size, and are made again beyond it."""
+
+STORED: dict[str, Any] = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
+"""How operands of an engine type lie in memory; float32 otherwise."""
+
+PACK_BYTES = 512 * 2**20
+"""The same for packed operands of plain products, on the host."""
+
+PEAK = 128
+"""Largest |digit|."""
+
+T = TypeVar("T")
+
+
+class KernelEngine:
+    """Implements `numtrn.precision.Engine` and counts what it did.
+
+    Attributes
+    ----------
+    launches, bytes
+        Kernel launches, and bytes moved to the target and back.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.launches = 0
+        self.bytes = 0
+
+    def product(self, lhs: Array, rhs: Array, operand_dtype: str) -> NDArray[np.float32]:
+        """C[i] = lhs[i] @ rhs[i] with fp32 accumulation; see `numtrn.precision.Engine.product`."""
+        batch, m, k = lhs.shape
+        n = rhs.shape[2]
+        stored = np.dtype(STORED.get(operand_dtype, np.float32))
+        t = tile_gemm(batch, m, k, n, stored.itemsize, tf32=operand_dtype == "tfloat32")
+        kept = _Packed()
+
+        def pack_lhs(i: slice, rows: slice, ks: slice) -> Array:
+            return _padded(lhs[i, rows, ks].transpose(0, 2, 1), (t.batch, t.k, t.m), stored)
+
+        def pack_rhs(i: slice, columns: slice, ks: slice) -> Array:
+            return _padded(rhs[i, ks, columns], (t.batch, t.k, t.n), stored)
+
+        # Sums over several pieces of K are formed in float64, so that they add no error worth counting.
+        total = np.zeros((batch, m, n), np.float32 if t.pieces[2] == 1 else np.float64)
+        for piece in _sweep(t, batch, m, k, n):
+            left = kept.get("lhs", piece.lhs, pack_lhs)
+            right = kept.get(
+                ("rhs", piece.batch.start, piece.columns.start, piece.k.start), pack_rhs, piece.rhs
+            )
+            part = self._launch(t, (left, right), np.float32, (t.batch * t.m, t.n))
+            block = total[piece.batch, piece.rows, piece.columns]
+            block += part.reshape(t.batch, t.m, t.n)[tuple(slice(extent) for extent in block.shape)]
+        return total.astype(np.float32, copy=False)
+
+    def least(self, lhs: Magnitudes, rhs: Magnitudes) -> float:
+        """A lower bound of the product's elements; see `numtrn.precision.Engine.least`.
+
+        Only the least element of each row comes back. Over several pieces of K the sum of the least ones is
+        taken, which is no more than the least sum.
+        """
+        t = tile_least(lhs.batch, lhs.rows, lhs.k, rhs.rows)
+        least, sums, kept = np.inf, np.zeros(0), _Packed()
+
+        def pack_lhs(i: slice, rows: slice, ks: slice) -> Array:
+            return _magnitudes(lhs, i, rows, ks, (t.batch, t.k, t.m))
+
+        def pack_rhs(i: slice, columns: slice, ks: slice) -> Array:
+            return _magnitudes(rhs, i, columns, ks, (t.batch, t.k, t.n))
+
+        for piece in _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows):
+            left = kept.get("lhs", piece.lhs, pack_lhs)
+            right = kept.get(
+                ("rhs", piece.batch.start, piece.columns.start, piece.k.start), pack_rhs, piece.rhs
+            )
+            part = self._launch(t, (left, right), np.float32, (t.batch * t.m, 2))
+            rows = part[:, 0].astype(np.float64)
+            sums = rows if piece.k.start == 0 else sums + rows
+            if piece.k.stop == lhs.k:
+                filled = sums.reshape(t.batch, t.m)[: piece.batch.stop - piece.batch.start]
+                least = min(least, float(filled.min()))
+        return float(least)
+
+    def words(self, lhs: Words, rhs: Words) -> Iterator[Block]:
+        """The exact product, block by block; see `numtrn.precision.Engine.words`."""
+        t = tile_words(lhs.batch, lhs.rows, lhs.k, rhs.rows, lhs.slices, PEAK, self._target.chip)
+        factors = [t]
+        if lhs.parts == 2:
+            summed = tile_words(lhs.batch, lhs.rows, lhs.k, rhs.rows, lhs.slices, 2 * PEAK, self._target.chip)
+            factors = [t, t, summed]
+        planes = _Planes(self, t, lhs, rhs)
+        totals: list[Array] = []
+        for piece in planes.pieces:
+            operands = planes.next()
+            parts = [
+                self._launch(factor, pair, np.int32, (t.batch * t.m, t.n * t.limbs))
+                for factor, pair in zip(factors, operands, strict=True)
+            ]
+            if piece.k.start > 0:
+                parts = [total.astype(np.int64) + part for total, part in zip(totals, parts, strict=True)]
+            totals = parts
+            if piece.k.stop == lhs.k:
+                yield from _blocks(t, piece, totals)
+                totals = []
+
+    def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
+        """Launch a kernel whose result stays on the target."""
+        self._count(arrays)
+        return self._target.keep(kernel, arrays, parameters)
+
+    def _launch(
+        self, t: Tiling, arrays: Sequence[Array | Resident], dtype: Any, shape: tuple[int, ...]
+    ) -> Array:
+        self._count(arrays)
+        part = self._target.launch(t.kernel, arrays, t.parameters)
+        if part.shape != shape or part.dtype != dtype:
+            raise KernelError(
+                f"kernel {t.kernel} must give {shape} {np.dtype(dtype).name}; target "
+                f"{self._target.name} gave {part.shape} {part.dtype.name}"
+            )
+        self.bytes += part.nbytes
+        return part
+
+    def _count(self, arrays: Sequence[Array | Resident]) -> None:
+        self.launches += 1
+        self.bytes += sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+
+class _Piece(NamedTuple):
+    """What one launch computes: ranges of the batch, of rows and columns of C, and of k."""
+
+    batch: slice
+    rows: slice
+    columns: slice
+    k: slice
+
+    @property
+    def lhs(self) -> tuple[slice, slice, slice]:
+        return self.batch, self.rows, self.k
+
+    @property
+    def rhs(self) -> tuple[slice, slice, slice]:
+        return self.batch, self.columns, self.k
+
+
+def _sweep(t: Tiling, batch: int, m: int, k: int, n: int) -> list[_Piece]:
+    """Every launch of a tiling; those that add up along k follow each other."""
+    return [
+        _Piece(i, rows, columns, ks)
+        for i, columns, rows, ks in product(
+            _pieces(batch, t.batch), _pieces(n, t.n), _pieces(m, t.m), _pieces(k, t.k)
+        )
+    ]
+
+
+def _pieces(extent: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, extent)) for start in range(0, extent, size)]
+
+
+class _Packed:
+    """Packed operand pieces, within a budget in bytes; what does not fit is packed again when needed."""
+
+    def __init__(self) -> None:
+        self._left = PACK_BYTES
+        self._pieces: dict[tuple[str | int, ...], Array] = {}
+
+    def get(self, side: str, where: tuple[slice, ...], pack: Callable[..., Array]) -> Array:
+        key = (side, *(part.start for part in where))
+        if key in self._pieces:
+            return self._pieces[key]
+        piece = pack(*where)
+        if piece.nbytes <= self._left:
+            self._left -= piece.nbytes
+            self._pieces[key] = piece
+        return piece
+
+
+class _Want(NamedTuple):
+    """Digit planes that a launch reads: of which side and part, and where."""
+
+    side: int
+    part: int
+    batch: slice
+    rows: slice
+    k: slice
+
+    @property
+    def key(self) -> tuple[int, int, int, int, int]:
+        return self.side, self.part, self.batch.start, self.rows.start, self.k.start
+
+
+class _Planes:
+    """Digit planes of both operands on the target, made in the order in which the launches want them.
+
+    Words are cut one piece ahead in a thread of their own, while the target works.
+    """
+
+    def __init__(self, engine: KernelEngine, t: Tiling, lhs: Words, rhs: Words) -> None:
+        self._engine, self._t, self._sides = engine, t, (lhs, rhs)
+        self._tilings = tuple(tile_planes(t, side, words.k_is_fast) for side, words in enumerate((lhs, rhs)))
+        self.pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
+        self._wanted = (self._of(piece) for piece in self.pieces)
+        self._kept: dict[tuple[int, ...], Resident] = {}
+        self._keys, made = self._budget()
+        self._words = ahead(self._cut, made)
+
+    def next(self) -> list[tuple[Resident, Resident]]:
+        """Pairs of planes for the products of the next launch: real, imaginary and summed parts."""
+        sides = [[self._get(want) for want in wants] for wants in next(self._wanted)]
+        if len(sides[0]) == 2:
+            for parts in sides:
+                parts.append(self._engine.keep("sum_planes", parts, ()))
+        return list(zip(*sides, strict=True))
+
+    def _of(self, piece: _Piece) -> list[list[_Want]]:
+        parts = range(self._sides[0].parts)
+        return [
+            [_Want(side, part, *where) for part in parts] for side, where in enumerate((piece.lhs, piece.rhs))
+        ]
+
+    def _budget(self) -> tuple[set[tuple[int, ...]], list[_Want]]:
+        """Which planes are kept once made, first come first kept, and all that will be made, in order."""
+        keys: set[tuple[int, ...]] = set()
+        made, left = [], KEEP_BYTES
+        for piece in self.pieces:
+            for wants in self._of(piece):
+                for want in wants:
+                    if want.key in keys:
+                        continue
+                    made.append(want)
+                    size = self._tilings[want.side].bytes_out
+                    if size <= left:
+                        left -= size
+                        keys.add(want.key)
+        return keys, made
+
+    def _get(self, want: _Want) -> Resident:
+        if want.key in self._kept:
+            return self._kept[want.key]
+        t = self._tilings[want.side]
+        planes = self._engine.keep(t.kernel, (next(self._words),), t.parameters)
+        if want.key in self._keys:
+            self._kept[want.key] = planes
+        return planes
+
+    def _cut(self, want: _Want) -> Array:
+        """Words of one piece as the kernel reads them, zeros around: stacked along rows, or along k."""
+        words, t = self._sides[want.side], self._t
+        extent, size = (t.m, t.n)[want.side], word_bytes(words.slices)
+        rows, ks = want.rows.stop - want.rows.start, want.k.stop - want.k.start
+        count = want.batch.stop - want.batch.start
+        shape = (t.batch, extent, t.k) if words.k_is_fast else (t.batch, t.k, extent)
+        filled = (count, rows, ks) if words.k_is_fast else (count, ks, rows)
+        packed = (np.empty if filled == shape else np.zeros)((*shape, size), np.int8)
+        for place, i in enumerate(range(want.batch.start, want.batch.stop)):
+            out = packed[place, : filled[1], : filled[2]]
+            words.cut(want.part, i, want.rows, want.k, out if words.k_is_fast else out.transpose(1, 0, 2))
+        return packed.reshape(t.batch * shape[1], -1)
+
+
+def ahead(function: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
+    """``map``, with the next result computed in another thread while the present one is used."""
+    if len(items) < 2:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="numtrn-ahead") as worker:
+        coming = worker.submit(function, items[0])
+        for item in items[1:]:
+            result = coming.result()
+            coming = worker.submit(function, item)
+            yield result
+            del result
+        yield coming.result()
+
+
+def _blocks(t: Tiling, piece: _Piece, totals: Sequence[Array]) -> Iterator[Block]:
+    """The output blocks of a launch, each (rows, limbs, columns)."""
+    limbs, width = t.limbs, t.block_n
+    spread = [total.reshape(t.batch, t.m, t.n // width, limbs, width) for total in totals]
+    rows = piece.rows.stop - piece.rows.start
+    for place, i in enumerate(range(piece.batch.start, piece.batch.stop)):
+        for number, columns in enumerate(_pieces(piece.columns.stop - piece.columns.start, width)):
+            where = slice(piece.columns.start + columns.start, piece.columns.start + columns.stop)
+            extent = columns.stop - columns.start
+            sums = tuple(total[place, :rows, number, :, :extent] for total in spread)
+            yield Block(i, piece.rows, where, sums)
+
+
+def _padded(block: Array, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Array:
+    """A stack of matrices in an array of the launch's shape, zeros around; stacked along the rows."""
+    packed = np.empty(shape, dtype) if block.shape == shape else np.zeros(shape, dtype)
+    packed[tuple(slice(extent) for extent in block.shape)] = block
+    return packed.reshape(shape[0] * shape[1], shape[2])
+
+
+def _magnitudes(side: Magnitudes, i: slice, rows: slice, ks: slice, shape: tuple[int, int, int]) -> Array:
+    """Magnitudes (k, rows) as the kernel reads them; the last row and matrix repeated, zeros along k."""
+    packed = np.zeros(shape, np.uint16)
+    for place, index in enumerate(range(i.start, i.stop)):
+        block = side.block(index, rows, ks).T
+        packed[place, : block.shape[0], : block.shape[1]] = block
+        packed[place, : block.shape[0], block.shape[1] :] = block[:, -1:]
+    packed[i.stop - i.start :] = packed[i.stop - i.start - 1]
+    stacked: Array = packed.view(ml_dtypes.bfloat16).reshape(shape[0] * shape[1], shape[2])
+    return stacked
