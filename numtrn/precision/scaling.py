@@ -117,14 +117,15 @@ def _largest(x: Array, axis: int) -> Array:
 
 
 def exponents(size: Array) -> Exponents:
-    """The least e with size < 2^e; 0 for zeros.
+    """The least e with size <= 0.99 2^e, so that the first digit of a word fits; 0 for zeros.
 
     Examples
     --------
-    >>> exponents(np.array([0.0, 0.5, 0.999, 1.0, 3.0])).tolist()
-    [0, 0, 0, 1, 2]
+    >>> exponents(np.array([0.0, 0.5, 0.99, 0.999, 1.0, 3.0])).tolist()
+    [0, 0, 0, 1, 1, 2]
     """
-    return np.frexp(size)[1].astype(np.int64)
+    fraction, exponent = np.frexp(size)
+    return (exponent + (fraction > 0.99)).astype(np.int64)
 
 
 def declined_range(rows: Array, columns: Array, terms: int, dtype: np.dtype[Any]) -> None:

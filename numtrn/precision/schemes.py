@@ -29,11 +29,11 @@ SHORT = 256
 Promises of the sliced schemes grow no further than this, either.
 """
 
-FAST = 1024.0
+FAST = 2.0**14
 """``precision="fast"`` of float64 and complex128, in units of 2^-53: ordinary data then take one digit less.
 
-With six digits normal and uniform matrices err by 40 to 470 units at K = 64 to 1000 (bit-level model of the
-engine), with seven by 1 or 2.
+The promise is for the worst digits; with six of them normal and uniform matrices err by 40 to 470 units at
+K = 64 to 1000 in a bit-level model of the engine, with seven by 1 or 2.
 """
 
 SPARE = 2.0**-20
@@ -189,8 +189,8 @@ def choose(dtype: str, precision: str | float, k: int = 1) -> Scheme:
     precision
         ``"full"`` for the accuracy of the dtype's own BLAS; a number p from 2 to 2^40 for errors of at most
         p u |A||B|, u the dtype's unit roundoff; ``"fast"`` for what costs less and is worth it; or the
-        operand type of the engine by name: ``"float32"``, ``"tfloat32x3"``, ``"float16x3"``, ``"tfloat32"`` or
-        ``"bfloat16"``.
+        operand type of the engine by name: ``"float32"``, ``"tfloat32x3"``, ``"float16x3"``, ``"tfloat32"``
+        or ``"bfloat16"``.
     k
         Contraction length, which decides whether fp32 products keep a numeric precision of float32 data.
 

@@ -74,11 +74,10 @@ def test_real_operands_in_complex_arrays_stay_real():
     assert not result.value.imag.any()
 
 
-def test_hermitian_product():
+def test_a_product_with_the_own_transpose_is_symmetric():
     a, _ = operands(0, 6, 300, 1)
-    c = gemm(FULL, a[None], a.conj().T[None], ExactEngine()).value[0]
-    assert np.array_equal(c, c.conj().T)
-    assert not c.imag.diagonal().any()
+    c = gemm(FULL, a[None], a.T[None], ExactEngine()).value[0]
+    assert np.array_equal(c, c.T)
 
 
 def test_imaginary_noise_takes_more_slices():

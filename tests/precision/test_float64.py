@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numtrn.precision import Declined, choose, gemm
-from numtrn.precision.guard import required
+from numtrn.precision.schemes import required
 from tests.precision import oracle
 from tests.precision.engines import ExactEngine, StrictEngine
 from tests.precision.families import FAMILIES, family
@@ -53,10 +53,10 @@ def test_blocking_does_not_show(name, k):
 
 @pytest.mark.parametrize("slices", [7, 8, 9])
 def test_worst_data_at_the_edge_of_the_criterion(slices):
-    # All digits of A are 127, and those of B below its first, so that what the dropped diagonals hold adds
+    # All digits of A are 127 but the first, 126, and those of B below its first, so that what the dropped diagonals hold adds
     # up; |A||B| is just enough for `slices`, on a scale given by elements that only zeros meet.
     k = 300
-    full = sum(127 * 2.0 ** (-8 * p - 7) for p in range(7))
+    full = (126 + sum(127 * 256.0**-p for p in range(1, 7))) * 2.0**-7
     element = required(slices, k, 256) * 1.04 / (full * (k - 2))
     unit = 2.0 ** (8 * np.floor((np.log2(element) + 7) / 8) - 7)  # of its first digit
     element = (np.floor(element / unit) + sum(127 * 256.0 ** (-p - 1) for p in range(6))) * unit
@@ -195,9 +195,9 @@ def test_small_guards_need_no_launch_and_large_ones_one():
     small, large = ExactEngine(), ExactEngine()
     rng = np.random.default_rng(0)
     multiply(rng.standard_normal((1, 30, 40)), rng.standard_normal((1, 40, 30)), small)
-    assert small.calls == ["diagonals 8"]
+    assert small.calls == ["words 8"]
     multiply(rng.standard_normal((1, 64, 512)), rng.standard_normal((1, 512, 64)), large)
-    assert large.calls == ["bfloat16", "diagonals 7"]
+    assert large.calls == ["least", "bfloat16", "words 7"]
 
 
 def test_no_warning_escapes_where_all_raise():
@@ -206,6 +206,7 @@ def test_no_warning_escapes_where_all_raise():
         assert multiply(a, a.transpose(0, 2, 1)).value.max() == 0
 
 
-def test_sign_of_an_operand_is_the_sign_of_the_product():
-    a, b = (x[None] for x in family("normal", 9, 300, 8))
-    assert np.array_equal(multiply(-a, b).value, -multiply(a, b).value)
+def test_a_product_with_the_own_transpose_is_symmetric():
+    a, _ = (x[None] for x in family("normal", 9, 300, 8))
+    c = multiply(a, a.transpose(0, 2, 1)).value[0]
+    assert np.array_equal(c, c.T)

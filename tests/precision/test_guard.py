@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from numtrn.precision import guard
-from numtrn.precision.guard import lower_bound, required
+from numtrn.precision.guard import lower_bound
+from numtrn.precision.schemes import required
 from numtrn.precision.scaling import sides
 from tests.precision import oracle
 from tests.precision.engines import ExactEngine, StrictEngine

@@ -45,6 +45,40 @@ def test_slices():
     assert choose("float32", "full").maximum_slices is None
 
 
+def test_an_accuracy_asked_for():
+    scheme = choose("float64", 1000.0)
+    assert (scheme.kernel, scheme.unit, scheme.bound(1), scheme.bound(10**5)) == ("sliced_gemm", 2.0**-53, 1000, 1000)
+    assert [choose("float64", 2.0**p).minimum_slices(1000) for p in (1, 8, 14, 20, 40)] == [8, 7, 6, 5, 3]
+    assert choose("complex128", 50).products(1000, 7) == 84
+    # fp32 products promise K + 1; beyond that, digits
+    assert choose("float32", 200, 100) == choose("float32", "full")
+    digits = choose("float32", 50, 100)
+    assert (digits.kernel, digits.unit, digits.dtype) == ("sliced_gemm", 2.0**-24, "float32")
+    assert 49.9 < digits.bound(100) < 50
+    assert digits.minimum_slices(100) == 4
+    assert choose("complex64", 3, 100).complex
+
+
+@pytest.mark.parametrize("accuracy", [0, 1.99, -5, 2.0**41, float("nan"), float("inf")])
+def test_an_accuracy_out_of_range(accuracy):
+    with pytest.raises(ValueError, match="a numeric precision is from 2 to 2\\^40, in units of the dtype's roundoff"):
+        choose("float64", accuracy)
+
+
+def test_fast_is_a_digit_less_of_float64_and_native_fp32():
+    assert choose("float64", "fast").minimum_slices(1000) == 6
+    assert choose("float64", "fast").bound(1000) == 2**14
+    assert choose("float32", "fast") == choose("float32", "full")
+
+
+@pytest.mark.parametrize("precision", ["tfloat32x3", "float16x3"])
+def test_split_operands(precision):
+    scheme = choose("float32", precision)
+    assert (scheme.products(1000), scheme.calls(2, 3, 4, 5)) == (3, ((2, 3, 12, 5, 0),))
+    assert scheme.unit == 2.0**-24
+    assert 3 * 1000 + 1 + 12 < scheme.bound(1000) < 3 * 1000 + 1 + 13
+
+
 def test_calls_of_the_engine():
     shape = (2, 3, 4, 5)
     assert choose("float64", "full").calls(*shape) == ((*shape, 128),)
@@ -69,6 +103,6 @@ def test_unknown():
     ):
         choose("int8", "full")
     with pytest.raises(
-        ValueError, match="precision takes 'full', 'float32', 'tfloat32', 'bfloat16'; got 'fp8'"
+        ValueError, match="precision takes 'full', 'fast', 'float32', 'tfloat32x3', .* or a number; got 'fp8'"
     ):
         choose("float64", "fp8")

@@ -10,14 +10,18 @@ from tests.precision.families import FAMILIES, family
 
 REAL = [
     ("float32", "full"),
+    ("float32", "tfloat32x3"),
+    ("float32", "float16x3"),
     *((d, p) for d in ("float32", "float64") for p in ("float32", "tfloat32", "bfloat16")),
 ]
 COMPLEX = [(dtype.replace("float32", "complex64").replace("float64", "complex128"), p) for dtype, p in REAL]
 
 
-def underflow(scheme, a, b):
-    """K 2^-124 times the largest of row and column."""
-    return a.shape[1] * 2.0**-124 * np.abs(a).max(axis=1)[:, None] * np.abs(b).max(axis=0)
+def underflow(result, a, b):
+    """What the result says of it, at least K 2^-124, times the largest of row and column."""
+    factor = max(result.underflow, a.shape[1] * 2.0**-124)
+    assert factor <= a.shape[1] * 2.0**-36
+    return factor * np.abs(a).max(axis=1)[:, None] * np.abs(b).max(axis=0)
 
 
 @pytest.mark.parametrize("engine", [ExactEngine, StrictEngine])
@@ -32,7 +36,7 @@ def test_bound(name, k, dtype, precision, engine):
     assert result.bound == scheme.bound(k)
     a, b = a.astype(np.float64), b.astype(np.float64)
     high, low = oracle.product(a, b)
-    allowed = result.bound * scheme.unit * oracle.size(a, b) + underflow(scheme, a, b)
+    allowed = result.bound * scheme.unit * oracle.size(a, b) + underflow(result, a, b)
     assert (np.abs((result.value[0] - high) - low) <= allowed).all()
 
 
