@@ -143,10 +143,6 @@ def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = Fa
     )
 
 
-def tile_words(*a): raise NotImplementedError
-def tile_planes(*a): raise NotImplementedError
-def tile_least(*a): raise NotImplementedError
-
 def tile_sliced(batch: int, m: int, k: int, n: int, slices: int, peak: int, chip: Chip) -> Tiling:
     """Tiling of the sliced kernel for digits of at most ``peak`` in size."""
     for limit in SLICED_LIMITS:
