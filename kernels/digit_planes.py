@@ -97,7 +97,7 @@ def turn_block(words, planes, first, row, b, k0, k1, slices, block, size):
         result = nl.ndarray((depth, slices * block), dtype=nl.bfloat16, buffer=nl.sbuf)
         for p0 in range(0, slices, BANKED):
             p1 = min(p0 + BANKED, slices)
-            turned = nl.ndarray((depth, p1 - p0, block), dtype=nl.bfloat16, buffer=nl.psum)
+            turned = nl.ndarray((depth, p1 - p0, spacing(block)), dtype=nl.bfloat16, buffer=nl.psum)
             for p in range(p0, p1):
                 byte = slices - 1 - p
                 for tile in range(len(strips)):
@@ -106,10 +106,21 @@ def turn_block(words, planes, first, row, b, k0, k1, slices, block, size):
                         data=strips[tile][0:rows, k - k0 : k - k0 + depth, byte : byte + 1],
                         engine=nisa.engine.tensor,
                     )
-            cast(result[0:depth, p0 * block : p1 * block], turned, (k // PARTITIONS) + p0 // BANKED)
+            found = turned[0:depth, 0 : p1 - p0, 0:block]
+            cast(result[0:depth, p0 * block : p1 * block], found, (k // PARTITIONS) + p0 // BANKED)
         nisa.dma_copy(
             dst=planes[row + k : row + k + depth, b * slices * block : (b + 1) * slices * block], src=result
         )
+
+
+def spacing(block):
+    """Columns from one plane to the next in PSUM, so that none crosses a bank."""
+    columns = 128
+    if block > 128:
+        columns = 256
+    if block > 256:
+        columns = 512
+    return columns
 
 
 def cast(dst, src, turn):

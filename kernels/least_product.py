@@ -5,7 +5,7 @@ out[i] = the least element of each row of lhs_t[i].T @ rhs[i], and the least tha
 What makes it more than a port: the product itself never leaves the chip. VectorE turns each bank into two
 running minima, of the values and of the values with zeros replaced by a large number.
 
-Engines     TensorE multiplies, the limit; ScalarE evicts PSUM; VectorE reduces; DMA loads.
+Engines     TensorE multiplies, the limit; VectorE reduces from PSUM; DMA loads; ScalarE and GpSimd are idle.
 SBUF        One rhs panel of K x 2 KiB a partition row, resident for a sweep over M; lhs_t panels of the same
             width, the next one loading while the present one is used; two numbers a row for all of M.
 PSUM        A fresh bank for each 128 x 512 block of the product, all of K accumulated in it.

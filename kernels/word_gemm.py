@@ -99,7 +99,7 @@ def word_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group, triangle)
                     row = row + block_m
     words = new_words(block_m, width)
     for step in range(1, slices):
-        carry(before, words, slices - step, block_n)
+        carry(before, words, slices - step, slices, block_n)
     store(out, words, before_row, before_column, width)
     return out
 
@@ -127,7 +127,7 @@ def multiply_block(
                 )
             add_diagonal(totals[t], lhs_planes, rhs_planes, t, block_m, block_n, group, k == 0)
             if k == 0 and t > 0 and len(before) > 0:
-                carry(before, words, slices - t, block_n)
+                carry(before, words, slices - t, slices, block_n)
     return totals
 
 
@@ -171,34 +171,34 @@ def add_diagonal(total, lhs_planes, rhs_planes, t, block_m, block_n, group, firs
             nisa.tensor_tensor(dst=total, data1=total, data2=integers, op=nl.add, engine=nisa.engine.gpsimd)
 
 
-def carry(totals, words, t, block_n):
-    """Put the low digit of diagonal t into its word, and add the rest to diagonal t - 1, or to word 0.
+def carry(totals, words, t, slices, block_n):
+    """Put the low digit of diagonal t, the last of ``totals``, into its word, and the rest into diagonal t - 1.
 
     The right shift is logical; with the sign bit flipped before, its result is 2^23 too large, which fp32
     subtracts exactly.
     """
-    rows = totals[t].shape[0]
+    total = totals.pop()
+    rows = total.shape[0]
     row_tiles = words.shape[1]
     word = (t + DIGITS - 1) // DIGITS
     shift = 8 * (DIGITS * word - t)
-    high = nl.ndarray(totals[t].shape, dtype=nl.int32, buffer=nl.sbuf)
-    nisa.tensor_scalar(
-        dst=high, data=totals[t], op0=nl.bitwise_xor, operand0=SIGN, op1=nl.right_shift, operand1=8
-    )
-    nisa.tensor_scalar(dst=high, data=high, op0=nl.subtract, operand0=CARRY_OFFSET)
-    above = words[0:rows, 0:row_tiles, 0:block_n]
-    if t > 1:
-        above = totals[t - 1]
-    nisa.tensor_tensor(dst=above, data1=totals[t - 1], data2=high, op=nl.add, engine=nisa.engine.gpsimd)
     target = words[0:rows, 0:row_tiles, word * block_n : (word + 1) * block_n]
-    if t == len(totals) - 1 or shift == 0:
-        low_digit(target, totals[t], shift)
+    if t == slices - 1 or shift == 0:
+        low_digit(target, total, shift)
     else:
-        digit = nl.ndarray(totals[t].shape, dtype=nl.int32, buffer=nl.sbuf)
-        low_digit(digit, totals[t], shift)
+        digit = nl.ndarray(total.shape, dtype=nl.int32, buffer=nl.sbuf)
+        low_digit(digit, total, shift)
         nisa.tensor_tensor(
             dst=target, data1=target, data2=digit, op=nl.bitwise_or, engine=nisa.engine.vector
         )
+    nisa.tensor_scalar(
+        dst=total, data=total, op0=nl.bitwise_xor, operand0=SIGN, op1=nl.right_shift, operand1=8
+    )
+    nisa.tensor_scalar(dst=total, data=total, op0=nl.subtract, operand0=CARRY_OFFSET)
+    above = words[0:rows, 0:row_tiles, 0:block_n]
+    if t > 1:
+        above = totals[t - 1]
+    nisa.tensor_tensor(dst=above, data1=totals[t - 1], data2=total, op=nl.add, engine=nisa.engine.gpsimd)
 
 
 def low_digit(dst, total, shift):
