@@ -60,7 +60,7 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth):
     blocks_n = rhs.shape[1] // (products * depth * block_n)
     width = (1 + (slices - 1 + DIGITS - 1) // DIGITS) * block_n
     out = nl.ndarray((batch * blocks_m * block_m, blocks_n * width), dtype=nl.int32, buffer=nl.shared_hbm)
-    before = ([], [], [])
+    before = ([], [], [], [])
     row = 0
     column = 0
     for i in range(batch):
@@ -71,9 +71,11 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth):
                 )
                 row = (i * blocks_m + bm) * block_m
                 column = bn * width
-    add_squares(before[1])
+    if chunks == 1:
+        add_squares(before[1])
     for step in range(1, slices):
         finish(before, slices - step, slices, out, row, column, block_n)
+    finish_first(before, out, row, column, block_n)
     return out
 
 
@@ -87,29 +89,59 @@ def multiply_block(
     squares = []
     for c in range(chunks):
         r = (first + c) * PARTITIONS
-        index = 0
-        for t in range(1, slices + 1):
-            count = (t + 1) // 2
-            if t == slices:
-                count = slices
-            for p in range(count):
-                m = (bm * products + index) * depth * block_m
-                n = (bn * products + index) * depth * block_n
-                lhs_plane = load(lhs, r, m, depth * block_m)
-                rhs_plane = load(rhs, r, n, depth * block_n)
-                banks = multiply(lhs_plane, rhs_plane, block_m, block_n, depth)
-                if t == slices:
-                    accumulate(squares, p, banks, block_n, c == 0)
-                else:
-                    accumulate(sums, t - 1, banks, block_n, c == 0 and p == 0)
-                if c == 0 and len(before[1]) > 0:
-                    if index == 0:
-                        add_squares(before[1])
-                    step = (index + 1) // 2
-                    if index % 2 == 1 and step < slices:
-                        finish(before, slices - step, slices, out, row, column, block_n)
-                index = index + 1
-    return (sums, squares, [])
+        order = product_order(slices, c > 0)
+        for place in range(products):
+            index = order[place]
+            m = (bm * products + index) * depth * block_m
+            n = (bn * products + index) * depth * block_n
+            lhs_plane = load(lhs, r, m, depth * block_m)
+            rhs_plane = load(rhs, r, n, depth * block_n)
+            banks = multiply(lhs_plane, rhs_plane, block_m, block_n, depth)
+            t = diagonal_of(slices, index)
+            if t == 0:
+                accumulate(squares, index - pairs, banks, block_n)
+            else:
+                accumulate(sums, t - 1, banks, block_n)
+            if c == 0 and len(before[1]) > 0:
+                step = (place + 1) // 2
+                if place == 0 and chunks == 1:
+                    add_squares(before[1])
+                elif place % 2 == 1 and step < slices:
+                    finish(before, slices - step, slices, out, row, column, block_n)
+                elif place == 2 * slices - 2:
+                    finish_first(before, out, row, column, block_n)
+            if c > 0 and c == chunks - 1 and place == slices + 1:
+                add_squares(squares)
+    return (sums, squares, [], [])
+
+
+def product_order(slices, squares_first):
+    """Numbers of the products of one chunk in the order they are made.
+
+    Sums come first where accumulators of the block before are still in use: several share one.
+    """
+    pairs = slices // 2 * ((slices + 1) // 2)
+    products = slices + pairs
+    order = []
+    for place in range(products):
+        if squares_first:
+            order.append((place + pairs) % products)
+        else:
+            order.append(place)
+    return order
+
+
+def diagonal_of(slices, index):
+    """The diagonal t of a sum of planes, 0 for a plane itself."""
+    found = 0
+    end = 0
+    for t in range(1, slices):
+        if index >= end:
+            found = t
+        end = end + (t + 1) // 2
+    if index >= end:
+        found = 0
+    return found
 
 
 def load(source, row, column, width):
@@ -136,13 +168,13 @@ def multiply(lhs_plane, rhs_plane, block_m, block_n, depth):
     return banks
 
 
-def accumulate(totals, index, banks, block_n, first):
+def accumulate(totals, index, banks, block_n):
     """Add banks to an accumulator; the first ones make it."""
     rows = banks.shape[0]
     row_tiles = banks.shape[1]
     integers = nl.ndarray((rows, row_tiles * block_n), dtype=nl.int32, buffer=nl.sbuf)
     nisa.activation(dst=integers, op=nl.copy, data=banks[0:rows, 0:row_tiles, 0:block_n])
-    if first:
+    if index == len(totals):
         totals.append(integers)
     else:
         combine(totals[index], integers, nl.add)
@@ -160,26 +192,36 @@ def add_squares(squares):
 
 
 def finish(before, t, slices, out, row, column, block_n):
-    """Make diagonal t, put its low digit into its word, and add the rest to what becomes diagonal t - 1.
+    """Make diagonal t, put its low digit into its word, and keep the rest for diagonal t - 1.
 
     The first square holds Q_0 + .. + Q_t, and afterwards Q_0 + .. + Q_{t-1}. The right shift is logical; with
-    the sign bit flipped before, its result is 2^23 too large, which fp32 subtracts exactly.
+    the sign bit flipped before, its result is 2^23 too large, which fp32 subtracts exactly. The carry is
+    added in the next step, so that GpSimd does not wait for it.
     """
     sums = before[0]
     squares = before[1]
     words = before[2]
+    carries = before[3]
     total = sums.pop()
     combine(total, squares[0], nl.subtract)
     if t % 2 == 0:
-        combine(total, squares[t // 2], nl.add)
-        combine(total, squares[t // 2], nl.add)
+        twice = nl.ndarray(total.shape, dtype=nl.int32, buffer=nl.sbuf)
+        nisa.tensor_scalar(dst=twice, data=squares[t // 2], op0=nl.left_shift, operand0=1)
+        combine(total, twice, nl.add)
     combine(squares[0], squares.pop(), nl.subtract)
+    if len(carries) > 0:
+        combine(total, carries.pop(), nl.add)
     word = (t + DIGITS - 1) // DIGITS
     shift = 8 * (DIGITS * word - t)
     digit = nl.ndarray(total.shape, dtype=nl.int32, buffer=nl.sbuf)
     nisa.tensor_scalar(
         dst=digit, data=total, op0=nl.bitwise_and, operand0=255, op1=nl.left_shift, operand1=shift
     )
+    nisa.tensor_scalar(
+        dst=total, data=total, op0=nl.bitwise_xor, operand0=SIGN, op1=nl.right_shift, operand1=8
+    )
+    nisa.tensor_scalar(dst=total, data=total, op0=nl.subtract, operand0=CARRY_OFFSET)
+    carries.append(total)
     if t == slices - 1 or shift == 0:
         words.append(digit)
     else:
@@ -188,15 +230,13 @@ def finish(before, t, slices, out, row, column, block_n):
         )
     if t % DIGITS == 1:
         store(out, words.pop(), row, column + word * block_n, block_n)
-    nisa.tensor_scalar(
-        dst=total, data=total, op0=nl.bitwise_xor, operand0=SIGN, op1=nl.right_shift, operand1=8
-    )
-    nisa.tensor_scalar(dst=total, data=total, op0=nl.subtract, operand0=CARRY_OFFSET)
-    if t > 1:
-        combine(sums[t - 2], total, nl.add)
-    else:
-        combine(squares[0], total, nl.add)
-        store(out, squares.pop(), row, column, block_n)
+
+
+def finish_first(before, out, row, column, block_n):
+    """Word 0 of a block: diagonal 0, which is the first square, and the carry."""
+    first = before[1].pop()
+    combine(first, before[3].pop(), nl.add)
+    store(out, first, row, column, block_n)
 
 
 def store(out, word, row, column, block_n):

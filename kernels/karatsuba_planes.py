@@ -1,14 +1,15 @@
 """Digits of scaled integers and their sums as bf16 planes: what `karatsuba_gemm` multiplies.
 
 What makes it more than a port: besides the digits of an operand it stores the sums of pairs of digits, exact
-in bf16 as they are at most 256, and gives the largest sums of squares of their columns, from which the host
-sees whether all products of a chunk fit one PSUM bank (Cauchy-Schwarz).
+in bf16 as they are at most 256, and the largest sum of squares of their columns, from which the host sees
+whether all products of a chunk fit one PSUM bank (Cauchy-Schwarz). It is the largest element of Gram matrices,
+which TensorE has time for: no element off the diagonal is larger than all on it.
 
-Engines     VectorE and ScalarE cast, VectorE adds, ScalarE squares, TensorE transposes and sums the squares
-            over partitions. DMA is the limit, closely followed by VectorE and ScalarE.
+Engines     VectorE and ScalarE cast, VectorE adds and finds the largest, TensorE transposes and makes the
+            Gram matrices. DMA is the limit, closely followed by VectorE.
 SBUF        Of one block of columns and one chunk of depth * 128 rows: the bytes, the s digit planes, and one
-            sum and its squares, with room for the next ones.
-PSUM        With transpose, bf16 tiles of up to eight planes of 128 x 512; a bank for each row of squares.
+            sum, with room for the next ones.
+PSUM        With transpose, bf16 tiles of up to eight planes of 128 x 512; a bank for each set of Gram matrices.
 DMA         Rows of 8 * block bytes in (4 KiB at 512) and 2 * depth * block bytes out (8 KiB).
 Bound       T_dma = batch K extent (8 + 2 P) / rate for P planes, the rate of the core's DMA engines.
 Limits      block <= 512; K a multiple of depth * 128; depth <= 8.
@@ -22,6 +23,7 @@ PARTITIONS = 128
 WORD = 8
 BANKED = 8
 STRIP = 256
+BEHIND = 2
 
 
 @nki.jit
@@ -51,8 +53,9 @@ def karatsuba_planes(words, batch, slices, block, depth, transpose):
         tile of chunk c; along it, for each block, P planes, each with ``depth`` tiles of ``block`` columns.
         First are the sums of planes p < q by p + q = 1 .. s - 1 and p, then the s planes.
     squares
-        [batch * K / (128 depth), (extent / block) * (P - s)] fp32 in HBM: for each chunk and block, and each
-        sum of planes, the largest sum of squares of a column; squares are rounded to bf16.
+        [batch * K / (128 depth) * r, (extent / block) * (P - s)] fp32 in HBM, r = min(128, block): for each
+        chunk, r rows, and for each block the sums of planes; the largest of those r numbers is the
+        largest sum of squares of a column, in fp32.
     """
     size = ((slices + WORD - 1) // WORD) * WORD
     if transpose:
@@ -67,9 +70,8 @@ def karatsuba_planes(words, batch, slices, block, depth, transpose):
     chunks = K // (depth * PARTITIONS)
     shape = (batch * chunks * PARTITIONS, blocks * width)
     planes = nl.ndarray(shape, dtype=nl.bfloat16, buffer=nl.shared_hbm)
-    squares = nl.ndarray((batch * chunks, blocks * pairs), dtype=nl.float32, buffer=nl.shared_hbm)
-    ones = nl.ndarray((PARTITIONS, 1), dtype=nl.bfloat16, buffer=nl.sbuf)
-    nisa.memset(dst=ones, value=1.0)
+    r = min(PARTITIONS, block)
+    squares = nl.ndarray((batch * chunks * r, blocks * pairs), dtype=nl.float32, buffer=nl.shared_hbm)
     for i in range(batch):
         for b in range(blocks):
             for c in range(chunks):
@@ -80,8 +82,10 @@ def karatsuba_planes(words, batch, slices, block, depth, transpose):
                 else:
                     cast_chunk(words, digits, i * K + k, b, block, depth, size)
                 row = i * chunks + c
-                largest = store_sums(planes, digits, ones, row * PARTITIONS, b * width, block, depth)
-                nisa.dma_copy(dst=squares[row : row + 1, b * pairs : (b + 1) * pairs], src=largest)
+                largest = store_sums(planes, digits, row * PARTITIONS, b * width, block, depth)
+                nisa.dma_copy(
+                    dst=squares[row * r : (row + 1) * r, b * pairs : (b + 1) * pairs], src=largest
+                )
                 for p in range(slices):
                     column = b * width + (pairs + p) * depth * block
                     store(planes, digits[0:PARTITIONS, p : p + 1, 0 : depth * block], row, column)
@@ -111,7 +115,7 @@ def cast_chunk(words, digits, row, b, block, depth, size):
         cast(
             digits[0:PARTITIONS, p : p + 1, 0 : depth * block],
             codes[0:PARTITIONS, 0 : depth * block, byte : byte + 1],
-            0,
+            True,
         )
 
 
@@ -129,7 +133,7 @@ def turn_chunk(words, digits, row, k, block, depth, size):
             codes = nl.ndarray((rows, width * size), dtype=nl.int8, buffer=nl.sbuf)
             nisa.dma_copy(dst=codes, src=words[r : r + rows, column : column + width * size])
             strip = nl.ndarray((rows, width, size), dtype=nl.bfloat16, buffer=nl.sbuf)
-            cast(strip.reshape((rows, width * size)), codes, 0)
+            cast(strip.reshape((rows, width * size)), codes, tile % 2 == 1)
             strips.append(strip)
         for j in range(j0, j1):
             turn_tile(strips, digits, (j - j0) * PARTITIONS, j * block, block)
@@ -153,7 +157,7 @@ def turn_tile(strips, digits, k, column, block):
         cast(
             digits[0:PARTITIONS, p0:p1, column : column + block],
             turned[0:PARTITIONS, 0 : p1 - p0, 0:block],
-            1,
+            True,
         )
 
 
@@ -167,13 +171,13 @@ def spacing(block):
     return columns
 
 
-def store_sums(planes, digits, ones, row, column, block, depth):
-    """The sums of pairs of planes to HBM; gives the largest sums of their squares, [1, pairs]."""
+def store_sums(planes, digits, row, column, block, depth):
+    """The sums of pairs of planes to HBM; gives for each the largest elements of its Gram matrices."""
     slices = digits.shape[1]
     width = depth * block
     pairs = slices // 2 * ((slices + 1) // 2)
-    largest = nl.ndarray((1, pairs), dtype=nl.float32, buffer=nl.sbuf)
-    index = 0
+    largest = nl.ndarray((min(PARTITIONS, block), pairs), dtype=nl.float32, buffer=nl.sbuf)
+    banks = []
     for t in range(1, slices):
         for p in range((t + 1) // 2):
             total = nl.ndarray((PARTITIONS, width), dtype=nl.bfloat16, buffer=nl.sbuf)
@@ -184,21 +188,34 @@ def store_sums(planes, digits, ones, row, column, block, depth):
                 op=nl.add,
                 engine=nisa.engine.vector,
             )
-            c = column + index * width
+            c = column + len(banks) * width
             nisa.dma_copy(dst=planes[row : row + PARTITIONS, c : c + width], src=total)
-            square = nl.ndarray((PARTITIONS, width), dtype=nl.bfloat16, buffer=nl.sbuf)
-            nisa.activation(dst=square, op=nl.square, data=total)
-            bank = nl.ndarray((1, block), dtype=nl.float32, buffer=nl.psum)
-            for j in range(depth):
-                nisa.nc_matmul(
-                    dst=bank,
-                    stationary=ones,
-                    moving=square[0:PARTITIONS, j * block : (j + 1) * block],
-                    accumulate=(j > 0),
-                )
-            nisa.tensor_reduce(dst=largest[0:1, index : index + 1], op=nl.maximum, data=bank, axis=1)
-            index = index + 1
+            if len(banks) >= BEHIND:
+                keep_largest(largest, banks, len(banks) - BEHIND)
+            banks.append(gram(total, block, depth))
+    for index in range(pairs - BEHIND, pairs):
+        keep_largest(largest, banks, index)
     return largest
+
+
+def gram(total, block, depth):
+    """Products of the columns of one plane of one chunk with each other, 128 by 128, side by side in a bank."""
+    rows = min(PARTITIONS, block)
+    bank = nl.ndarray((rows, block), dtype=nl.float32, buffer=nl.psum)
+    for c in range(0, block, rows):
+        for j in range(depth):
+            columns = total[0:PARTITIONS, j * block + c : j * block + c + rows]
+            nisa.nc_matmul(
+                dst=bank[0:rows, c : c + rows], stationary=columns, moving=columns, accumulate=(j > 0)
+            )
+    return bank
+
+
+def keep_largest(largest, banks, index):
+    """The largest element of each row of a bank, which is then free."""
+    rows = largest.shape[0]
+    nisa.tensor_reduce(dst=largest[0:rows, index : index + 1], op=nl.maximum, data=banks[index], axis=1)
+    banks[index] = 0
 
 
 def cast(dst, src, scalar):
