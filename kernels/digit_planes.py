@@ -1,0 +1,131 @@
+"""Digits of scaled integers as bf16 planes: what `word_gemm` multiplies, from 8 bytes an element.
+
+What makes it more than a port: the bytes of one int64 of the host are its signed 8-bit digits, so that a
+plane is a strided view, and casting it is all the slicing there is. An operand that lies the other way is
+transposed on the PE array on its way, digit by digit: one tile of PSUM takes all planes of 128 rows.
+
+Engines     Without transpose VectorE and ScalarE cast planes in turn. With it they cast whole rows of bytes,
+            TensorE transposes, and they evict in turn. DMA is the limit.
+SBUF        One block of rows at a time: its bytes, its planes, with room for the next ones.
+PSUM        With transpose, bf16 tiles of up to eight planes of 128 x 512: two of them rotating.
+DMA         Rows of 8 * block bytes in (4 KiB at 512) and 2 * slices * block bytes out (7 KiB).
+Bound       T_dma = batch K extent (8 + 2 slices) / rate, the rate of the core's DMA engines.
+Limits      block <= 512; rows of a transposed operand and their block: <= 128 or a multiple of 128.
+"""
+
+import nki
+import nki.isa as nisa
+import nki.language as nl
+
+PARTITIONS = 128
+WORD = 8
+BANKED = 8
+CHUNK_BYTES = 4096
+
+
+@nki.jit
+def digit_planes(words, batch, slices, block, transpose):
+    """Cut ``batch`` matrices of integers, stacked along their rows, into planes.
+
+    Parameters
+    ----------
+    words
+        int8 in HBM, 8 bytes an element for up to 8 slices, else 16; byte slices - 1 - p is digit p.
+        [batch * K, extent * bytes], or with ``transpose`` [batch * extent, K * bytes].
+    batch
+        Number of matrices.
+    slices
+        Digits of an element, the most significant first.
+    block
+        Columns of one block of the extent: a divisor of it.
+    transpose
+        1 if the contraction lies along the rows of ``words``.
+
+    Returns
+    -------
+    planes
+        [batch * K, (extent / block) * slices * block] bf16 in HBM: for each block, the planes side by side.
+    """
+    size = ((slices + WORD - 1) // WORD) * WORD
+    if transpose:
+        extent = words.shape[0] // batch
+        K = words.shape[1] // size
+    else:
+        extent = words.shape[1] // size
+        K = words.shape[0] // batch
+    width = slices * block
+    planes = nl.ndarray((batch * K, (extent // block) * width), dtype=nl.bfloat16, buffer=nl.shared_hbm)
+    for i in range(batch):
+        for b in range(extent // block):
+            if transpose:
+                chunk = CHUNK_BYTES // size
+                for k in range(0, K, chunk):
+                    turn_block(words, planes, i * extent + b * block, i * K, b, k, min(k + chunk, K), slices, block, size)
+            else:
+                for k in range(0, K, PARTITIONS):
+                    cast_block(words, planes, i * K + k, min(PARTITIONS, K - k), b, slices, block, size)
+    return planes
+
+
+def cast_block(words, planes, row, rows, b, slices, block, size):
+    """The planes of one block of columns, for up to 128 rows."""
+    codes = nl.ndarray((rows, block, size), dtype=nl.int8, buffer=nl.sbuf)
+    nisa.dma_copy(
+        dst=codes.reshape((rows, block * size)),
+        src=words[row : row + rows, b * block * size : (b + 1) * block * size],
+    )
+    result = nl.ndarray((rows, slices * block), dtype=nl.bfloat16, buffer=nl.sbuf)
+    for p in range(slices):
+        byte = slices - 1 - p
+        cast(result[0:rows, p * block : (p + 1) * block], codes[0:rows, 0:block, byte : byte + 1], p)
+    nisa.dma_copy(dst=planes[row : row + rows, b * slices * block : (b + 1) * slices * block], src=result)
+
+
+def turn_block(words, planes, first, row, b, k0, k1, slices, block, size):
+    """The planes of elements k0 to k1 of one block of rows, transposed."""
+    rows = min(PARTITIONS, block)
+    strips = []
+    for tile in range(block // rows):
+        r = first + tile * rows
+        codes = nl.ndarray((rows, (k1 - k0) * size), dtype=nl.int8, buffer=nl.sbuf)
+        nisa.dma_copy(dst=codes, src=words[r : r + rows, k0 * size : k1 * size])
+        digits = nl.ndarray((rows, k1 - k0, size), dtype=nl.bfloat16, buffer=nl.sbuf)
+        cast(digits.reshape((rows, (k1 - k0) * size)), codes, tile)
+        strips.append(digits)
+    for k in range(k0, k1, PARTITIONS):
+        depth = min(PARTITIONS, k1 - k)
+        result = nl.ndarray((depth, slices * block), dtype=nl.bfloat16, buffer=nl.sbuf)
+        for p0 in range(0, slices, BANKED):
+            p1 = min(p0 + BANKED, slices)
+            turned = nl.ndarray((depth, p1 - p0, spacing(block)), dtype=nl.bfloat16, buffer=nl.psum)
+            for p in range(p0, p1):
+                byte = slices - 1 - p
+                for tile in range(len(strips)):
+                    nisa.nc_transpose(
+                        dst=turned[0:depth, p - p0 : p - p0 + 1, tile * rows : (tile + 1) * rows],
+                        data=strips[tile][0:rows, k - k0 : k - k0 + depth, byte : byte + 1],
+                        engine=nisa.engine.tensor,
+                    )
+            found = turned[0:depth, 0 : p1 - p0, 0:block]
+            cast(result[0:depth, p0 * block : p1 * block], found, (k // PARTITIONS) + p0 // BANKED)
+        nisa.dma_copy(
+            dst=planes[row + k : row + k + depth, b * slices * block : (b + 1) * slices * block], src=result
+        )
+
+
+def spacing(block):
+    """Columns from one plane to the next in PSUM, so that none crosses a bank."""
+    columns = 128
+    if block > 128:
+        columns = 256
+    if block > 256:
+        columns = 512
+    return columns
+
+
+def cast(dst, src, turn):
+    """Copy with a cast, on VectorE and ScalarE by turns."""
+    if turn % 2 == 0:
+        nisa.tensor_copy(dst=dst, src=src, engine=nisa.engine.vector)
+    else:
+        nisa.activation(dst=dst, op=nl.copy, data=src)

@@ -1,0 +1,226 @@
+"""Digits of scaled integers and their sums as bf16 planes: what `karatsuba_gemm` multiplies.
+
+What makes it more than a port: besides the digits of an operand it stores the sums of pairs of digits, exact
+in bf16 as they are at most 256, and the largest sum of squares of their columns, from which the host sees
+whether all products of a chunk fit one PSUM bank (Cauchy-Schwarz). It is the largest element of Gram matrices,
+which TensorE has time for: no element off the diagonal is larger than all on it.
+
+Engines     VectorE and ScalarE cast, VectorE adds and finds the largest, TensorE transposes and makes the
+            Gram matrices. DMA is the limit, closely followed by VectorE.
+SBUF        Of one block of columns and one chunk of depth * 128 rows: the bytes, the s digit planes, and one
+            sum, with room for the next ones.
+PSUM        With transpose, bf16 tiles of up to eight planes of 128 x 512; a bank for each set of Gram matrices.
+DMA         Rows of 8 * block bytes in (4 KiB at 512) and 2 * depth * block bytes out (8 KiB).
+Bound       T_dma = batch K extent (8 + 2 P) / rate for P planes, the rate of the core's DMA engines.
+Limits      block <= 512; K a multiple of depth * 128; depth <= 8.
+"""
+
+import nki
+import nki.isa as nisa
+import nki.language as nl
+
+PARTITIONS = 128
+WORD = 8
+BANKED = 8
+STRIP = 256
+BEHIND = 2
+
+
+@nki.jit
+def karatsuba_planes(words, batch, slices, block, depth, transpose):
+    """Cut ``batch`` matrices of integers, stacked along their rows, into planes and sums of planes.
+
+    Parameters
+    ----------
+    words
+        int8 in HBM, 8 bytes an element for up to 8 slices, else 16; byte slices - 1 - p is digit p.
+        [batch * K, extent * bytes], or with ``transpose`` [batch * extent, K * bytes].
+    batch
+        Number of matrices.
+    slices
+        Digits of an element, s, the most significant first.
+    block
+        Columns of one block of the extent: a divisor of it.
+    depth
+        Tiles of 128 contraction rows in one chunk: a divisor of K / 128.
+    transpose
+        1 if the contraction lies along the rows of ``words``.
+
+    Returns
+    -------
+    planes
+        [batch * K / depth, (extent / block) * P * depth * block] bf16 in HBM. Row c * 128 + r is row r of each
+        tile of chunk c; along it, for each block, P planes, each with ``depth`` tiles of ``block`` columns.
+        First are the sums of planes p < q by p + q = 1 .. s - 1 and p, then the s planes.
+    squares
+        [batch * K / (128 depth) * r, (extent / block) * (P - s)] fp32 in HBM, r = min(128, block): for each
+        chunk, r rows, and for each block the sums of planes; the largest of those r numbers is the
+        largest sum of squares of a column, in fp32.
+    """
+    size = ((slices + WORD - 1) // WORD) * WORD
+    if transpose:
+        extent = words.shape[0] // batch
+        K = words.shape[1] // size
+    else:
+        extent = words.shape[1] // size
+        K = words.shape[0] // batch
+    pairs = slices // 2 * ((slices + 1) // 2)
+    width = (pairs + slices) * depth * block
+    blocks = extent // block
+    chunks = K // (depth * PARTITIONS)
+    shape = (batch * chunks * PARTITIONS, blocks * width)
+    planes = nl.ndarray(shape, dtype=nl.bfloat16, buffer=nl.shared_hbm)
+    r = min(PARTITIONS, block)
+    squares = nl.ndarray((batch * chunks * r, blocks * pairs), dtype=nl.float32, buffer=nl.shared_hbm)
+    for i in range(batch):
+        for b in range(blocks):
+            for c in range(chunks):
+                digits = nl.ndarray((PARTITIONS, slices, depth * block), dtype=nl.bfloat16, buffer=nl.sbuf)
+                k = c * depth * PARTITIONS
+                if transpose:
+                    turn_chunk(words, digits, i * extent + b * block, k, block, depth, size)
+                else:
+                    cast_chunk(words, digits, i * K + k, b, block, depth, size)
+                row = i * chunks + c
+                largest = store_sums(planes, digits, row * PARTITIONS, b * width, block, depth)
+                nisa.dma_copy(
+                    dst=squares[row * r : (row + 1) * r, b * pairs : (b + 1) * pairs], src=largest
+                )
+                for p in range(slices):
+                    column = b * width + (pairs + p) * depth * block
+                    store(planes, digits[0:PARTITIONS, p : p + 1, 0 : depth * block], row, column)
+    return planes, squares
+
+
+def store(planes, plane, row, column):
+    """One plane of one chunk to HBM."""
+    width = plane.shape[1] * plane.shape[2]
+    nisa.dma_copy(
+        dst=planes[row * PARTITIONS : (row + 1) * PARTITIONS, column : column + width], src=plane
+    )
+
+
+def cast_chunk(words, digits, row, b, block, depth, size):
+    """The digits of one block of columns."""
+    slices = digits.shape[1]
+    codes = nl.ndarray((PARTITIONS, depth * block, size), dtype=nl.int8, buffer=nl.sbuf)
+    for j in range(depth):
+        r = row + j * PARTITIONS
+        nisa.dma_copy(
+            dst=codes[0:PARTITIONS, j * block : (j + 1) * block, 0:size],
+            src=words[r : r + PARTITIONS, b * block * size : (b + 1) * block * size],
+        )
+    for p in range(slices):
+        byte = slices - 1 - p
+        cast(
+            digits[0:PARTITIONS, p : p + 1, 0 : depth * block],
+            codes[0:PARTITIONS, 0 : depth * block, byte : byte + 1],
+            True,
+        )
+
+
+def turn_chunk(words, digits, row, k, block, depth, size):
+    """The digits of one block of rows, transposed."""
+    slices = digits.shape[1]
+    rows = min(PARTITIONS, block)
+    for j0 in range(0, depth, STRIP // PARTITIONS):
+        j1 = min(j0 + STRIP // PARTITIONS, depth)
+        width = (j1 - j0) * PARTITIONS
+        strips = []
+        for tile in range(block // rows):
+            r = row + tile * rows
+            column = (k + j0 * PARTITIONS) * size
+            codes = nl.ndarray((rows, width * size), dtype=nl.int8, buffer=nl.sbuf)
+            nisa.dma_copy(dst=codes, src=words[r : r + rows, column : column + width * size])
+            strip = nl.ndarray((rows, width, size), dtype=nl.bfloat16, buffer=nl.sbuf)
+            cast(strip.reshape((rows, width * size)), codes, tile % 2 == 1)
+            strips.append(strip)
+        for j in range(j0, j1):
+            turn_tile(strips, digits, (j - j0) * PARTITIONS, j * block, block)
+
+
+def turn_tile(strips, digits, k, column, block):
+    """All digits of 128 elements of each row, transposed."""
+    slices = digits.shape[1]
+    rows = strips[0].shape[0]
+    for p0 in range(0, slices, BANKED):
+        p1 = min(p0 + BANKED, slices)
+        turned = nl.ndarray((PARTITIONS, p1 - p0, spacing(block)), dtype=nl.bfloat16, buffer=nl.psum)
+        for p in range(p0, p1):
+            byte = slices - 1 - p
+            for tile in range(len(strips)):
+                nisa.nc_transpose(
+                    dst=turned[0:PARTITIONS, p - p0 : p - p0 + 1, tile * rows : (tile + 1) * rows],
+                    data=strips[tile][0:rows, k : k + PARTITIONS, byte : byte + 1],
+                    engine=nisa.engine.tensor,
+                )
+        cast(
+            digits[0:PARTITIONS, p0:p1, column : column + block],
+            turned[0:PARTITIONS, 0 : p1 - p0, 0:block],
+            True,
+        )
+
+
+def spacing(block):
+    """Columns from one plane to the next in PSUM, so that none crosses a bank."""
+    columns = 128
+    if block > 128:
+        columns = 256
+    if block > 256:
+        columns = 512
+    return columns
+
+
+def store_sums(planes, digits, row, column, block, depth):
+    """The sums of pairs of planes to HBM; gives for each the largest elements of its Gram matrices."""
+    slices = digits.shape[1]
+    width = depth * block
+    pairs = slices // 2 * ((slices + 1) // 2)
+    largest = nl.ndarray((min(PARTITIONS, block), pairs), dtype=nl.float32, buffer=nl.sbuf)
+    banks = []
+    for t in range(1, slices):
+        for p in range((t + 1) // 2):
+            total = nl.ndarray((PARTITIONS, width), dtype=nl.bfloat16, buffer=nl.sbuf)
+            nisa.tensor_tensor(
+                dst=total,
+                data1=digits[0:PARTITIONS, p : p + 1, 0:width],
+                data2=digits[0:PARTITIONS, t - p : t - p + 1, 0:width],
+                op=nl.add,
+                engine=nisa.engine.vector,
+            )
+            c = column + len(banks) * width
+            nisa.dma_copy(dst=planes[row : row + PARTITIONS, c : c + width], src=total)
+            if len(banks) >= BEHIND:
+                keep_largest(largest, banks, len(banks) - BEHIND)
+            banks.append(gram(total, block, depth))
+    for index in range(pairs - BEHIND, pairs):
+        keep_largest(largest, banks, index)
+    return largest
+
+
+def gram(total, block, depth):
+    """Products of the columns of one plane of one chunk with each other, 128 by 128, side by side in a bank."""
+    rows = min(PARTITIONS, block)
+    bank = nl.ndarray((rows, block), dtype=nl.float32, buffer=nl.psum)
+    for c in range(0, block, rows):
+        for j in range(depth):
+            columns = total[0:PARTITIONS, j * block + c : j * block + c + rows]
+            nisa.nc_matmul(
+                dst=bank[0:rows, c : c + rows], stationary=columns, moving=columns, accumulate=(j > 0)
+            )
+    return bank
+
+
+def keep_largest(largest, banks, index):
+    """The largest element of each row of a bank, which is then free."""
+    rows = largest.shape[0]
+    nisa.tensor_reduce(dst=largest[0:rows, index : index + 1], op=nl.maximum, data=banks[index], axis=1)
+    banks[index] = 0
+
+
+def cast(dst, src, scalar):
+    """Copy with a cast, on ScalarE or VectorE."""
+    if scalar:
+        nisa.activation(dst=dst, op=nl.copy, data=src)
+    else:
+        nisa.tensor_copy(dst=dst, src=src, engine=nisa.engine.vector)
