@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from numtrn.errors import KernelError
 from numtrn.plan.tiling import Tiling, tile_gemm, tile_least, tile_planes, tile_words
 from numtrn.precision import Block, Magnitudes, Words
-from numtrn.precision.words import word_bytes
+from numtrn.precision.fixed import word_bytes
 from numtrn.request import Array
 from numtrn.targets import Resident, Target
 
@@ -72,9 +72,7 @@ class KernelEngine:
         total = np.zeros((batch, m, n), np.float32 if t.pieces[2] == 1 else np.float64)
         for piece in _sweep(t, batch, m, k, n):
             left = kept.get("lhs", piece.lhs, pack_lhs)
-            right = kept.get(
-                ("rhs", piece.batch.start, piece.columns.start, piece.k.start), pack_rhs, piece.rhs
-            )
+            right = kept.get("rhs", piece.rhs, pack_rhs)
             part = self._launch(t, (left, right), np.float32, (t.batch * t.m, t.n))
             block = total[piece.batch, piece.rows, piece.columns]
             block += part.reshape(t.batch, t.m, t.n)[tuple(slice(extent) for extent in block.shape)]
@@ -97,9 +95,7 @@ class KernelEngine:
 
         for piece in _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows):
             left = kept.get("lhs", piece.lhs, pack_lhs)
-            right = kept.get(
-                ("rhs", piece.batch.start, piece.columns.start, piece.k.start), pack_rhs, piece.rhs
-            )
+            right = kept.get("rhs", piece.rhs, pack_rhs)
             part = self._launch(t, (left, right), np.float32, (t.batch * t.m, 2))
             rows = part[:, 0].astype(np.float64)
             sums = rows if piece.k.start == 0 else sums + rows

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
 from numtrn.plan import host
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict
 from numtrn.plan.records import Plan, Refusal
-from numtrn.plan.tiling import Tiling, tile_gemm, tile_sliced
+from numtrn.plan.tiling import Tiling, tile_gemm, tile_words
 from numtrn.precision import Scheme, choose
 from numtrn.request import Contraction, Gemm, Request, Routine
 
@@ -73,7 +75,7 @@ def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal
     if reason:
         return Refusal(request=request, reason=reason)
     chip = CHIPS[options.chip]
-    scheme = choose(gemm.dtype, options.precision)
+    scheme = choose(gemm.dtype, options.precision, gemm.k)
     tilings = make_tilings(gemm, scheme, chip)
     prediction = _predict(gemm, scheme, tilings, chip)
     numpy_seconds = None
@@ -85,6 +87,7 @@ def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal
         )
         if prediction.total >= numpy_seconds:
             return Refusal(request=request, reason=reason)
+        scheme = _affordable(scheme, gemm.k, prediction, numpy_seconds)
     return Plan(
         request=request,
         gemm=gemm,
@@ -103,7 +106,7 @@ def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip) -> tuple[Tiling, ...]:
     """Tilings of the products that a scheme makes of one product, for its least number of slices."""
     slices = scheme.minimum_slices(gemm.k)
     return tuple(
-        tile_sliced(batch, m, k, n, slices, peak, chip)
+        tile_words(batch, m, k, n, slices, peak, chip)
         if slices is not None
         else tile_gemm(
             batch, m, k, n, itemsize(scheme.operand_dtype), tf32=scheme.operand_dtype == "tfloat32"
@@ -134,6 +137,17 @@ def _merit(gemm: Gemm, options: Options) -> str:
     least = DEFAULT_MIN_WORK if options.min_work is None else options.min_work
     whose = "the plan's least" if options.min_work is None else "min_work"
     return f"{gemm.work:,} multiply-adds, {whose} is {least:,}"
+
+
+def _affordable(scheme: Scheme, k: int, prediction: Prediction, numpy_seconds: float) -> Scheme:
+    """The scheme with no more digits than NumPy leaves time for: the device's grows with the products."""
+    least, most = scheme.minimum_slices(k), scheme.maximum_slices
+    if least is None or most is None:
+        return scheme
+    left = (numpy_seconds - prediction.link - prediction.fixed) / prediction.device
+    while most > least and scheme.products(k, most) > left * scheme.products(k, least):
+        most -= 1
+    return replace(scheme, maximum_slices=most)
 
 
 def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip) -> Prediction:

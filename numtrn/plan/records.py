@@ -69,6 +69,7 @@ class Plan:
             f"  product   {gemm.batch} x ({gemm.m} x {gemm.k} . {gemm.k} x {gemm.n}), "
             f"{gemm.work:,} multiply-adds",
             f"  scheme    {self.scheme.name}: {self.scheme.description}",
+            *self._digits(),
             f"  promise   |C - AB| <= {self.bound:g} {self.scheme.unit_text} |A||B|, componentwise",
             *(
                 f"  kernel    {tiling.kernel}, {tiling.launches} launch(es) of batch {tiling.batch}, "
@@ -86,6 +87,16 @@ class Plan:
         if self.numpy_seconds is not None:
             lines.append(f"  NumPy     {_ms(self.numpy_seconds)} predicted from its speed on this machine")
         return "\n".join(lines)
+
+    def _digits(self) -> list[str]:
+        least, most = self.scheme.minimum_slices(self.gemm.k), self.scheme.maximum_slices
+        if least is None:
+            return []
+        products = self.scheme.products(self.gemm.k)
+        return [
+            f"  slices    {least} digits of 8 bits, {products} bf16 products, for sums of {self.gemm.k:,}; up to "
+            f"{most} ({self.scheme.products(self.gemm.k, most)}) as the data ask"
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -77,6 +77,11 @@ class Tiling:
     bytes_out: int
 
     @property
+    def limbs(self) -> int:
+        """Words of an output of the sliced kernels."""
+        return 1 + (self.slices + 1) // 3
+
+    @property
     def launches(self) -> int:
         """Number of launches."""
         batch, m, k, n = self.pieces
@@ -220,3 +225,25 @@ def _batches(batch: int, instructions: int) -> tuple[int, int]:
 def _parts(extent: int, width: int) -> list[int]:
     """Widths of the steps of ``range(0, extent, width)``."""
     return [min(width, extent - start) for start in range(0, extent, width)]
+
+
+def tile_words(batch: int, m: int, k: int, n: int, slices: int, peak: int, chip: Chip) -> Tiling:
+    from dataclasses import replace
+
+    t = tile_sliced(batch, m, k, n, slices, peak, chip)
+    return replace(t, kernel="word_gemm", parameters=(*t.parameters, 0))
+
+
+def tile_planes(t: Tiling, side: int, k_is_fast: bool) -> Tiling:
+    from dataclasses import replace
+
+    extent, block = ((t.m, t.block_m), (t.n, t.block_n))[side]
+    return replace(t, kernel="digit_planes", parameters=(t.batch, t.slices, block, int(k_is_fast)),
+                   bytes_out=t.batch * t.k * extent * t.slices * 2)
+
+
+def tile_least(batch: int, m: int, k: int, n: int) -> Tiling:
+    from dataclasses import replace
+
+    t = tile_gemm(batch, m, k, n, 2)
+    return replace(t, kernel="least_product", parameters=(t.batch,))

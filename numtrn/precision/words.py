@@ -16,12 +16,7 @@ from numtrn.precision import fixed
 from numtrn.precision.scaling import Exponents, Side
 from numtrn.request import Array
 
-__all__ = ["SideMagnitudes", "SideWords", "word_bytes"]
-
-
-def word_bytes(slices: int) -> int:
-    """Bytes of an element of so many digits: one or two 64-bit words."""
-    return 8 if slices <= 8 else 16
+__all__ = ["SideMagnitudes", "SideWords"]
 
 
 @dataclass(frozen=True, kw_only=True)
