@@ -104,27 +104,24 @@ class KernelEngine:
                 least = min(least, float(filled.min()))
         return float(least)
 
-    def words(self, lhs: Words, rhs: Words) -> Iterator[Block]:
+    def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Iterator[Block]:
         """The exact product, block by block; see `numtrn.precision.Engine.words`."""
-        t = tile_words(lhs.batch, lhs.rows, lhs.k, rhs.rows, lhs.slices, PEAK, self._target.chip)
-        factors = [t]
-        if lhs.parts == 2:
-            summed = tile_words(lhs.batch, lhs.rows, lhs.k, rhs.rows, lhs.slices, 2 * PEAK, self._target.chip)
-            factors = [t, t, summed]
-        planes = _Planes(self, t, lhs, rhs)
+        tilings = tile_words(
+            lhs.batch, lhs.rows, lhs.k, rhs.rows, lhs.slices, lhs.parts, self._target.chip, symmetric
+        )
+        planes = _Planes(self, tilings[0], lhs, rhs, symmetric)
         totals: list[Array] = []
         for piece in planes.pieces:
-            operands = planes.next()
+            triangle = symmetric and piece.rows == piece.columns
             parts = [
-                self._launch(factor, pair, np.int32, (t.batch * t.m, t.n * t.limbs))
-                for factor, pair in zip(factors, operands, strict=True)
+                self._launch(t.lower if triangle else t, pair, np.int32)
+                for t, pair in zip(tilings, planes.next(), strict=True)
             ]
             if piece.k.start > 0:
                 parts = [total.astype(np.int64) + part for total, part in zip(totals, parts, strict=True)]
             totals = parts
             if piece.k.stop == lhs.k:
-                yield from _blocks(t, piece, totals)
-                totals = []
+                yield from (_lower_blocks if triangle else _blocks)(tilings[0], piece, totals)
 
     def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
         """Launch a kernel whose result stays on the target."""

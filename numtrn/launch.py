@@ -72,7 +72,7 @@ def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
     """
     engine = KernelEngine(target)
     a, b = as_gemm(plan, operands)
-    computed = gemm(plan.scheme, a, b, engine)
+    computed = gemm(plan.scheme, a, b, engine, symmetric=plan.gemm.triangle is not None)
     with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
         value = as_asked(plan, computed.value, operands)
     return Outcome(

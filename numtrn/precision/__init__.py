@@ -19,7 +19,7 @@ from numtrn.request import Array
 __all__ = ["Block", "Declined", "Engine", "Magnitudes", "Product", "Scheme", "Words", "choose", "gemm"]
 
 
-def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
+def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool = False) -> Product:
     """C[i] = A[i] B[i] under a scheme.
 
     Parameters
@@ -32,6 +32,8 @@ def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
         (batch, k, n), likewise.
     engine
         Makes the products.
+    symmetric
+        Whether B is A transposed, so that half of the work will do; for sliced schemes, others ignore it.
 
     Returns
     -------
@@ -53,16 +55,16 @@ def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
         zeros = np.zeros((batch, m, n), a.dtype)
         return Product(value=zeros, slices=None, bound=scheme.bound(k), note="nothing to multiply")
     try:
-        return _gemm(scheme, a, b, engine)
+        return _gemm(scheme, a, b, engine, symmetric)
     except NotFinite as found:
-        return gemm_apart(lambda x, y: _gemm(scheme, x, y, engine), a, b, found.rows, found.columns)
+        return gemm_apart(lambda x, y: _gemm(scheme, x, y, engine, symmetric), a, b, found.rows, found.columns)
 
 
-def _gemm(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
+def _gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool) -> Product:
     with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
         if scheme.maximum_slices is None:
             return gemm_single(scheme, a, b, engine)
-        return gemm_sliced(scheme, a, b, engine)
+        return gemm_sliced(scheme, a, b, engine, symmetric)
 
 
 def _check(scheme: Scheme, a: Array, b: Array) -> None:

@@ -135,6 +135,10 @@ class Engine(Protocol):
         """A lower bound of the elements of lhs[i] rhs[i]^T, up to the rounding of fp32 sums."""
         ...
 
-    def words(self, lhs: Words, rhs: Words) -> Iterator[Block]:
-        """The product, exact and block by block; every element of (batch, lhs.rows, rhs.rows) once."""
+    def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Iterator[Block]:
+        """The product, exact and block by block; every element of (batch, lhs.rows, rhs.rows) once.
+
+        With ``symmetric``, lhs and rhs are the same numbers, and only blocks that hold elements on or below the
+        diagonal are given.
+        """
         ...

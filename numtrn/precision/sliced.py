@@ -37,8 +37,10 @@ COMPLEX = (((1, 0), (-1, 1)), ((1, 2), (-1, 0), (-1, 1)))
 """Parts of the result as (coefficient, product): Ar Br - Ai Bi, and (Ar + Ai)(Br + Bi) - Ar Br - Ai Bi."""
 
 
-def gemm_sliced(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
+def gemm_sliced(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool = False) -> Product:
     """C = A B within the scheme's bound componentwise, plus half the least subnormal number.
+
+    With ``symmetric``, B is A transposed: half the blocks are computed, the others are their mirror images.
 
     Raises
     ------
@@ -50,8 +52,12 @@ def gemm_sliced(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
         raise Declined(f"sums of K = {k:,} products; carries in int64 allow {MOST_TERMS:,}")
     lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine)
     value = np.empty((batch, m, b.shape[2]), np.complex128 if scheme.complex else np.float64)
-    for block in engine.words(SideWords(side=lhs, slices=slices), SideWords(side=rhs, slices=slices)):
+    words = SideWords(side=lhs, slices=slices), SideWords(side=rhs, slices=slices)
+    for block in engine.words(*words, symmetric):
         _round(block, lhs, rhs, value)
+        if symmetric and block.rows != block.columns:
+            mirror = value[block.batch, block.columns, block.rows]
+            mirror[...] = value[block.batch, block.rows, block.columns].T
     return Product(value=value.astype(a.dtype, copy=False), slices=slices, bound=scheme.bound(k), note=note)
 
 
