@@ -287,5 +287,6 @@ def _fold(op: Operator, total: Array, values: Array) -> Array:
         folded = op.fold.reduce(joined, axis=1)
         return folded
     pick: Any = np.argmax if op.name == "abs_max" else np.argmin
-    folded = joined[np.arange(joined.shape[0]), pick(np.abs(joined), axis=1)]
+    last = joined[:, ::-1]  # of equal magnitudes the later one stays (language: abs_max, abs_min)
+    folded = last[np.arange(last.shape[0]), pick(np.abs(last), axis=1)]
     return folded
