@@ -14,7 +14,16 @@ from numtrn.interp.core import Core, running
 from numtrn.interp.dtypes import Array
 from numtrn.interp.enums import engine as engines
 from numtrn.interp.faults import fault
-from numtrn.interp.rules import distinct, lane_operand, one_of, partition_start, same_elements, tile, writable
+from numtrn.interp.rules import (
+    distinct,
+    lane_operand,
+    lanes_distinct,
+    one_of,
+    partition_start,
+    same_elements,
+    tile,
+    writable,
+)
 from numtrn.interp.tensor import NkiTensor
 
 __all__ = ["dropout", "rand2", "rand_get_state", "rand_set_state", "rng", "set_rng_seed", "uniform"]
@@ -134,6 +143,7 @@ def rand2(dst: NkiTensor, min: Number, max: Number, name: str | None = None) -> 
     tile(dst, "dst", core)
     writable(dst)
     low, high = lane_operand(min, dst, "min", core), lane_operand(max, dst, "max", core)
+    lanes_distinct(dst, min, max)
     if not np.all(low < high):
         fault("H41", f"rand2 needs min < max; got {min!r} and {max!r}")
     if dst.dtype in ("bool_", "float8_e4m3fn"):
@@ -155,6 +165,7 @@ def dropout(dst: NkiTensor, data: NkiTensor, prob: Number, name: str | None = No
     if dst.kind is not data.kind:
         fault("H17", f"dropout keeps the dtype; got {data} to {dst}")
     limit = lane_operand(prob, data, "prob", core, any_float=data.kind.is_float)
+    lanes_distinct(dst, prob)
     kept = uniform(core, data) >= limit
     put_bits(dst, np.where(kept, bits(data), data.kind.carrier.type(0)))
     reads = [data, *((prob,) if isinstance(prob, NkiTensor) else ())]

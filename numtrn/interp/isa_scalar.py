@@ -22,6 +22,7 @@ from numtrn.interp.rules import (
     distinct,
     flag,
     lane_operand,
+    lanes_distinct,
     operator,
     partition_start,
     same_elements,
@@ -68,7 +69,7 @@ def activation(
     if reduce_res is not None:
         tile(reduce_res, "reduce_res", core)
         writable(reduce_res)
-        apart(dst, reduce_res)
+        apart(dst, reduce_res, data, *lanes)
     activated = op.activate(values)
     put(dst, activated)
     _reduce(core, data, activated, reduce_op, reduce_res, reduce_cmd)
@@ -207,7 +208,7 @@ def activate2(
     tile(data, "data", core)
     writable(dst)
     same_elements(dst, data, "data")
-    distinct(dst, data, "data")
+    lanes_distinct(dst, data, imm0, imm1, relu_param)
     values = wide(data)
     for stage, (alu, value, reverse) in enumerate(((op0, imm0, reverse0), (op1, imm1, reverse1))):
         flag(reverse, f"reverse{stage}")
@@ -223,7 +224,7 @@ def activate2(
     if reduce_res is not None:
         tile(reduce_res, "reduce_res", core)
         writable(reduce_res)
-        apart(dst, reduce_res)
+        apart(dst, reduce_res, data, imm0, imm1, relu_param)
     put(dst, activated if activated is not values else values.copy())
     _accumulate(core, data, activated, reduce_op, reduce_res, reduce_cmd)
     writes = (dst,) if reduce_res is None else (dst, reduce_res)

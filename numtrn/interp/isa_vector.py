@@ -228,7 +228,7 @@ def tensor_scalar_reduce(
     _inputs(core, dst, (data,), False)
     if reduce_res is not None:
         _per_partition(core, reduce_res, data)
-        apart(dst, reduce_res)
+        apart(dst, reduce_res, data, operand0, reduce_init)
     one = _lane(core, op0, operand0, dst, data, "operand0", False)
     init = None if reduce_init is None else lane_operand(reduce_init, data, "reduce_init", core)
     out = result(dst, data.shape)
