@@ -391,7 +391,7 @@ def test_range_select(case, op0, op1, start):
 @given(operands((np.float32, np.int16), 1, shape=shapes(edges=(8, 9, 33, 128, 511))), st.booleans())
 def test_eight_largest(case, narrow):
     index = np.uint16 if narrow else np.uint32
-    if np.prod(case.shape[1:]) < 8:
+    if np.prod(case.shape[1:]) < 8 or len(case.shape) > 3:
         return
 
     def fill(shape, dtype, seed):
