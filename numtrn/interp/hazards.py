@@ -188,10 +188,12 @@ def _hazards() -> list[Hazard]:
         ),
         Hazard(
             id="H35",
-            rule="Outputs are whole tensors in shared HBM, written completely; arguments are not written",
+            rule="Outputs are whole tensors in shared HBM, written completely; an argument is written only if"
+            " it is returned or annotated nt.mutable_tensor, and then it is written",
             source=True,
-            note="Lowering it lets unwritten parts pass, and outputs in private HBM; the rest stays an error",
-            then="unwritten floats come back as NaN and integers as 4",
+            note="Lowering it lets unwritten parts pass, outputs in private HBM, and undeclared writes of"
+            " arguments; the rest stays an error",
+            then="unwritten floats come back as NaN and integers as 4, and an argument is what was written",
         ),
         Hazard(
             id="H36",

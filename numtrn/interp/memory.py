@@ -39,6 +39,17 @@ class Window(Protocol):
         """The elements, as their carrier."""
 
 
+class Writable(Protocol):
+    """What a storage needs to know of a kernel argument (``arguments.py``)."""
+
+    @property
+    def where(self) -> str:
+        """``file:line`` of the first write, or empty."""
+
+    def write(self) -> None:
+        """Prepare for the first write, or refuse it."""
+
+
 class Storage:
     """One allocation.
 
@@ -55,10 +66,12 @@ class Storage:
     name
         The kernel's name for it, or empty.
     data
-        Contents of a kernel argument, one-dimensional; such a storage cannot be written.
+        Contents of a constant or a kernel argument, one-dimensional; ``argument`` says whether the latter
+        may be written.
     """
 
     __slots__ = (
+        "argument",
         "buffer",
         "core",
         "full",
@@ -103,6 +116,7 @@ class Storage:
         self.serial = core.next_serial()
         self._take()
         self.readonly = data is not None
+        self.argument: Writable | None = None
         self.raw = self._memory() if data is None else data
         self.full = data is not None
         self.mask: Array | None = None

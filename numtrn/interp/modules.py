@@ -28,6 +28,7 @@ from numtrn.interp import (
     loops,
     wrappers,
 )
+from numtrn.interp.arguments import Annotation
 from numtrn.interp.core import RUNNING, running, since
 from numtrn.interp.dtypes import DTYPES
 from numtrn.interp.enums import MemoryRegion
@@ -142,13 +143,6 @@ class NkiValidationError(Exception):
     """What NKI raises; here violations are kernel faults."""
 
 
-class _Annotation:
-    """``nt.tensor``, which may be subscripted with a shape."""
-
-    def __getitem__(self, shape: Any) -> _Annotation:
-        return self
-
-
 def _module(name: str, members: Mapping[str, Any]) -> ModuleType:
     module = ModuleType(name, f"{name} as numtrn's interpreter has it.")
 
@@ -223,7 +217,7 @@ def _language() -> ModuleType:
 
 def _all() -> Mapping[str, ModuleType]:
     isa, nl = _isa(), _language()
-    typing = _module("nki.typing", {"tensor": _Annotation(), "mutable_tensor": _Annotation()})
+    typing = _module("nki.typing", {"tensor": Annotation(), "mutable_tensor": Annotation(mutable=True)})
     members = {"jit": jit, "simulate": simulate, "isa": isa, "language": nl, "typing": typing, "__path__": []}
     members["collectives"] = collectives = _module("nki.collectives", {})
     nki = _module("nki", members)

@@ -130,7 +130,9 @@ def dma_operand(value: Any, argument: str, core: Core) -> None:
 def writable(dst: NkiTensor) -> None:
     """A destination may be written, each element once (H35)."""
     if dst.storage.readonly:
-        fault("H35", f"kernel arguments are not written; allocate nl.shared_hbm and return it; dst is {dst}")
+        if dst.storage.argument is None:
+            fault("H35", f"a constant is not written; allocate nl.shared_hbm; dst is {dst}")
+        dst.storage.argument.write()
     if dst.overlaps:
         fault("H30", f"a destination must not repeat elements; dst is {dst} with strides {dst.strides}")
 

@@ -425,13 +425,14 @@ def output_half_written():
 
 @smallest(
     "H35",
-    "kernel arguments are not written; allocate nl.shared_hbm and return it; dst is argument0[1,"
-    " 1] float32 in shared_hbm",
+    "an argument that is written is annotated nt.mutable_tensor, or returned; argument0 is neither",
     np.ones((1, 1), np.float32),
+    lowered=2,
 )
 def writes_its_argument(x):
-    tile = filled((1, 1))
+    tile = filled((1, 1), value=2.0)
     nisa.dma_copy(dst=x, src=tile)  # refused
+    return stored(tile)
 
 
 @smallest(
