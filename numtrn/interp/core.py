@@ -6,6 +6,7 @@ running core is found through a context variable: threads and nested calls do no
 
 from __future__ import annotations
 
+import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -94,6 +95,13 @@ class Instruction:
     options: tuple[tuple[str, object], ...] = ()
 
 
+class Watch(weakref.ref[Any]):
+    """A reference to a tile that does not keep it, and the tile's number."""
+
+    __slots__ = ("serial",)
+    serial: int
+
+
 @dataclass
 class Registers:
     """Accumulator registers of one engine: partial results of the lanes from ``start``."""
@@ -116,6 +124,9 @@ class Core:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     engines: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENGINES, 0))
     live: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    watches: dict[int, Watch] = field(default_factory=dict)
+    ended: list[Watch] = field(default_factory=list)
+    placed: Any = None
     sbuf_bytes: int = 0
     psum_banks: int = 0
     peak_sbuf_bytes: int = 0
@@ -158,6 +169,8 @@ class Core:
 
     def allocate(self, serial: int, label: str, sbuf_bytes: int, psum_banks: int) -> None:
         """Take SBUF bytes of every partition, or PSUM banks, for one tile (H4)."""
+        if self.ended:
+            self._release()
         if self.sbuf_bytes + sbuf_bytes > self.chip.sbuf_usable_bytes:
             self._full(
                 "SBUF", 0, sbuf_bytes, self.sbuf_bytes, self.chip.sbuf_usable_bytes, "bytes a partition"
@@ -172,11 +185,22 @@ class Core:
         self.peak_sbuf_bytes = max(self.peak_sbuf_bytes, self.sbuf_bytes)
         self.peak_psum_banks = max(self.peak_psum_banks, self.psum_banks)
 
-    def release(self, serial: int) -> None:
-        """Give back what a tile took; called when its last reference goes."""
-        _, sbuf_bytes, psum_banks = self.live.pop(serial)
-        self.sbuf_bytes -= sbuf_bytes
-        self.psum_banks -= psum_banks
+    def watch(self, storage: object, serial: int) -> None:
+        """Give back what a tile took once its last reference is gone.
+
+        Only a built-in method runs at that moment: Python code there would swallow a Ctrl-C.
+        """
+        watch = Watch(storage, self.ended.append)
+        watch.serial = serial
+        self.watches[serial] = watch
+
+    def _release(self) -> None:
+        while self.ended:
+            serial = self.ended.pop().serial
+            del self.watches[serial]
+            _, sbuf_bytes, psum_banks = self.live.pop(serial)
+            self.sbuf_bytes -= sbuf_bytes
+            self.psum_banks -= psum_banks
 
     def _full(self, memory: str, column: int, want: int, have: int, limit: int, unit: str) -> None:
         sizes = sorted(((tile[1:][column], tile[0]) for tile in self.live.values()), reverse=True)

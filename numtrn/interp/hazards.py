@@ -68,9 +68,12 @@ def _hazards() -> list[Hazard]:
         ),
         Hazard(
             id="H5",
-            rule="Manual addresses do not overlap and start on a bank",
+            rule="Tiles placed by address fit, start on a bank in PSUM, and are not read after another tile"
+            " was written over them",
             source=True,
-            note="Refused altogether: documents differ on whether the offset counts bytes or elements",
+            note="The offset counts bytes; one document says elements, hence a warning in source. Lowering it"
+            " lets reads pass; the rest stays an error",
+            then="each tile keeps its values, as if its memory were its own",
         ),
         Hazard(
             id="H6",

@@ -70,7 +70,10 @@ class Storage:
         may be written.
     """
 
+    first_partition = 0  # of tiles that a kernel placed itself, another one (``placed.py``)
+
     __slots__ = (
+        "__weakref__",
         "argument",
         "buffer",
         "core",
@@ -160,15 +163,18 @@ class Storage:
     def _take(self) -> None:
         if self.buffer is MemoryRegion.sbuf:
             self.core.allocate(self.serial, self.label, self.row * self.kind.bytes, 0)
+            self.core.watch(self, self.serial)
             self.taken = True
         elif self.psum:
             banks = -(-self.row * self.kind.bytes // self.core.chip.psum_bank_bytes)
             self.core.allocate(self.serial, self.label, 0, banks)
+            self.core.watch(self, self.serial)
             self.taken = True
 
-    def __del__(self) -> None:
-        if self.taken:
-            self.core.release(self.serial)
+    @property
+    def address(self) -> tuple[int, int] | None:
+        """Partition and byte of a tile that a kernel placed itself."""
+        return None
 
     @property
     def label(self) -> str:

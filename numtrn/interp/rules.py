@@ -67,14 +67,14 @@ def tile(value: Any, argument: str, core: Core, gpsimd: bool = False) -> None:
 
 def partition_start(value: NkiTensor) -> int:
     """Partition where the access begins."""
-    return value.offset // value.row
+    return value.offset // value.row + value.storage.first_partition
 
 
 def partition_layout(value: NkiTensor, argument: str) -> int:
     """Consecutive partitions, at most 128, from a legal start (H1, H2, H3; A2); 1 if so."""
     count = value.shape[0]
     partition_rows(value, argument)
-    start = value.offset // value.row
+    start = value.offset // value.row + value.storage.first_partition
     step = 32 if count <= 32 else 64 if count <= 64 else value.storage.core.chip.partitions
     if start % step:
         hazard(

@@ -132,6 +132,11 @@ class NkiTensor(NKIObject):
         return self.storage.name
 
     @property
+    def address(self) -> tuple[int, int] | None:
+        """Partition and byte where the kernel placed it; None if it left that to the compiler."""
+        return self.storage.address
+
+    @property
     def on_chip(self) -> bool:
         """Whether it is in SBUF or PSUM."""
         return self.storage.taken

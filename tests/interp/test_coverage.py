@@ -45,7 +45,7 @@ NOTES = {
     "nki.language.NkiTensor.ap": "on a view refused unless rule H39 is let pass",
     "nki.language.dynamic_range": "the loop variable is a frozen register",
     "nki.language.matmul": "with transpose_x=True only, as on hardware",
-    "nki.language.ndarray": "without address: its unit is contradictory in the documentation",
+    "nki.language.ndarray": "address in bytes; one document says elements",
     "nki.language.power": "a tile as exponent only, as on hardware",
     "nki.language.rand": "random numbers are not the hardware's",
     "nki.language.gather_flattened": "axis=0 only",

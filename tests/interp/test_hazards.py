@@ -117,9 +117,25 @@ def nine_banks():
     return evicted(banks[8])
 
 
-@smallest("H5", "this interpreter does not have manual addresses yet; got address=(0, 2048)")
-def manual_address():
-    return nl.ndarray((1, 1), dtype=nl.float32, buffer=nl.psum, address=(0, 2048))  # refused
+@smallest(
+    "H5",
+    "a tile is read before another at its address is written; one[1, 1] float32 is read after two[1, 1]"
+    " float32 was written over it",
+    lowered=1,
+)
+def overwritten_through_another_tile():
+    one = nl.ndarray((1, 1), dtype=nl.float32, buffer=nl.sbuf, name="one", address=(0, 64))
+    two = nl.ndarray((1, 1), dtype=nl.float32, buffer=nl.sbuf, name="two", address=(0, 64))
+    copy = sbuf((1, 1))
+    nisa.memset(dst=one, value=1.0)
+    nisa.memset(dst=two, value=2.0)
+    nisa.tensor_copy(dst=copy, src=one)  # refused
+    return stored(copy)
+
+
+@smallest("H5", "an address is a multiple of a bank, 2048 bytes; tile[1, 1] float32 is at (0, 64)")
+def psum_address_inside_a_bank():
+    return nl.ndarray((1, 1), dtype=nl.float32, buffer=nl.psum, address=(0, 64))  # refused
 
 
 @smallest(

@@ -42,8 +42,8 @@ TABLE = [
     ("y = x[0:4].ap(pattern=[[1, 4]])", "H39", "error",
      "ap on a view replaces or adds its offset, by version; found ap on a slice; give ap an offset"),
     # H5, H11: allocation
-    ("y = nl.ndarray((1, 1), nl.float32, address=(0, 0))", "H5", "error",
-     "manual addresses differ between documents (bytes or elements); found address=; leave it out"),
+    ("y = nl.ndarray((1, 1), nl.float32, address=(0, 0))", "H5", "warning",
+     "documents differ on what an address counts; found address=; give bytes, or leave it out"),
     ("y = nl.zeros((1, 1), nl.float32, buffer=nl.psum)", "H11", "warning",
      "a matmul must not add to what nl.zeros wrote; use nl.ndarray, and accumulate=False first"),
     # H32: constructs
