@@ -28,8 +28,9 @@ def check(source: Source) -> Iterator[Report]:
 def _registers(source: Source, kernel: Function) -> Iterator[Report]:
     """Registers and variables of device loops in Python's own control flow (H37)."""
     registers, loops = _register_names(source, kernel)
+    tensors = _tensor_names(source, kernel)
     for node in nodes(kernel.node):
-        for place, expression in _python_uses(node):
+        for place, expression in _python_uses(node, tensors):
             for name in _names(expression) & (registers | loops):
                 text = f"a register has no value while compiling; found {name} in {place}; use nl.while_loop"
                 yield Report("H37", node, text)
@@ -65,7 +66,18 @@ def _dynamic(source: Source, kernel: Function, node: ast.For) -> bool:
     return isinstance(call, ast.Call) and source.path(call.func, kernel.local) == "nki.language.dynamic_range"
 
 
-def _python_uses(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+def _tensor_names(source: Source, kernel: Function) -> set[str]:
+    """Names that may be tensors: parameters, and what is allocated here."""
+    made = {
+        name
+        for node in nodes(kernel.node)
+        for name, value in bindings(node)
+        if isinstance(value, ast.Call) and source.path(value.func, kernel.local) in ALLOCATE
+    }
+    return made | {argument.arg for argument in kernel.node.args.args}
+
+
+def _python_uses(node: ast.AST, tensors: set[str]) -> Iterator[tuple[str, ast.expr]]:
     """Expressions that Python evaluates while compiling, and what they stand in."""
     if isinstance(node, (ast.If, ast.While, ast.IfExp)):
         yield ("while" if isinstance(node, ast.While) else "if"), node.test
@@ -73,7 +85,16 @@ def _python_uses(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         if node.func.id in ("range", "int", "float", "bool", "min", "max"):
             yield from ((f"{node.func.id}()", argument) for argument in node.args)
     elif isinstance(node, ast.Subscript):
-        yield "an index", node.slice
+        tensor = isinstance(node.value, ast.Name) and node.value.id in tensors
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        yield from (("an index", part) for part in parts if not (tensor and _indexable(part)))
+
+
+def _indexable(part: ast.expr) -> bool:
+    """Whether a register may stand there: as an index of a tensor, or as the start of nl.ds."""
+    if isinstance(part, ast.Call) and part.args:
+        part = part.args[0] if isinstance(part.func, ast.Attribute) and part.func.attr == "ds" else part
+    return isinstance(part, ast.Name)
 
 
 def _names(expression: ast.expr) -> set[str]:

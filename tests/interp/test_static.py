@@ -133,6 +133,8 @@ TABLE = [
      "a register has no value while compiling; found r in if; use nl.while_loop"),
     ("r = nisa.register_alloc(0)\ny = x[r + 1]", "H37", "error",
      "a register has no value while compiling; found r in an index; use nl.while_loop"),
+    ("r = nisa.register_alloc(0)\nrows = [1, 2]\ny = rows[r]", "H37", "error",
+     "a register has no value while compiling; found r in an index; use nl.while_loop"),
     ("r = nisa.register_alloc(0)\nfor i in range(r):\n    y = i", "H37", "error",
      "a register has no value while compiling; found r in range(); use nl.while_loop"),
     # H38
