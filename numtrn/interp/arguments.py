@@ -77,8 +77,7 @@ class Argument:
 
     def tensor(self, core: Core) -> NkiTensor:
         """The argument as a core sees it."""
-        data = np.empty(0, self.kind.carrier) if core.dry else self.data
-        storage = Storage(core, self.kind, self.given.shape, MemoryRegion.shared_hbm, self.label, data)
+        storage = Storage(core, self.kind, self.given.shape, MemoryRegion.shared_hbm, self.label, self.data)
         storage.argument = self
         return NkiTensor.of(storage)
 

@@ -30,11 +30,17 @@ class Launch(Protocol):
     def size(self) -> int:
         """Number of cores."""
 
-    def meet(self, rank: int, key: object, payload: Any) -> Any:
+    def meet(self, rank: int, key: tuple[object, ...], payload: Any) -> Any:
         """Wait for the other core at the same point and return what it brought."""
 
-    def shared(self, rank: int, size: int, carrier: Any, where: str) -> Array:
+    def shared(self, rank: int, size: int, carrier: Any, where: str, dry: bool) -> Array:
         """The memory of this core's next allocation in shared HBM."""
+
+    def note(self, rank: int, writes: Sequence[Any], reads: Sequence[Any]) -> None:
+        """Remember what an instruction touches."""
+
+    def accesses(self, rank: int, raw: Array) -> Any:
+        """What a core did to a tensor since the last barrier, which is forgotten."""
 
 
 class Described(Protocol):
@@ -151,6 +157,8 @@ class Core:
     ) -> None:
         """Count an instruction, and log it if a log is kept."""
         self.engines[engine] += 1
+        if self.launch is not None and name != "core_barrier":
+            self.launch.note(self.rank, writes, reads)
         if self.log is not None:
             self.log.append(
                 Instruction(

@@ -214,10 +214,12 @@ def _hazards() -> list[Hazard]:
         ),
         Hazard(
             id="H38",
-            rule="On two cores, control flow and shared constants do not depend on the core",
-            running=False,
+            rule="On two cores, control flow and shared constants do not depend on the core, and what one"
+            " writes to shared HBM the other touches only after a core_barrier",
             source=True,
-            note="Races between the cores of kernel[2] are not looked for while it runs",
+            note="In source: control flow and constants; while running: races, whatever the order of the run."
+            " Cores that wait for each other in vain stay an error",
+            then="what came last in this run counts, which may differ in the next",
         ),
         Hazard(
             id="H39",

@@ -133,11 +133,11 @@ class Storage:
 
     def _memory(self) -> Array:
         """New memory, or that of the other core if in shared HBM; none on a dry core."""
-        if self.core.dry:
-            return np.empty(0, self.kind.carrier)
         launch = self.core.launch
         if launch is not None and self.buffer is MemoryRegion.shared_hbm:
-            return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label)
+            return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label, self.core.dry)
+        if self.core.dry:
+            return np.empty(0, self.kind.carrier)
         return np.empty(self.size, self.kind.carrier)
 
     def written(self) -> tuple[bool, int, Array | None]:

@@ -132,15 +132,14 @@ def _run(
         return _record(core, values)
     if chip.generation < 3:
         fault("H38", f"kernel[2] needs gen3; {chip.name} is gen2", where)
-    if dry:
-        fault("unsupported", "a dry run is one of one core; kernel[2] runs with data", where)
     pair = Pair()
     cores = [
-        Core(chip, [] if keep_log else None, version=version, rank=rank, launch=pair)
+        Core(chip, [] if keep_log else None, dry, version=version, rank=rank, launch=pair)
         for rank in range(pair.size)
     ]
     (first, _), (second, _) = pair.run(lambda rank: _on_core(start, cores[rank], where))
     with strictness(start.checks):
+        pair.finish()
         outputs = _joined(cores[0], first, second, where)
         start.arguments.finish(_tuple(first))
     records = [_record(core, outputs) for core in cores]

@@ -16,7 +16,7 @@ from numtrn.interp import HAZARDS, Checks, KernelFault, simulate
 from numtrn.interp.faults import allowing
 from numtrn.interp.hazards import page
 from numtrn.machine import CHIPS
-from tests.interp.support import evicted, filled, hbm, loaded, nisa, nl, psum, refused, run, sbuf, stored
+from tests.interp.support import evicted, filled, hbm, loaded, nisa, nki, nl, psum, refused, run, sbuf, stored
 
 SMALLEST = []
 LOWERED = []
@@ -35,6 +35,10 @@ def smallest(hazard, message, *arguments, chip="trn2", lowered=None):
         return kernel
 
     return register
+
+
+def two_cores(kernel):
+    return nki.jit(kernel)[2]
 
 
 @pytest.mark.parametrize(("kernel", "hazard", "message", "arguments", "chip", "lowered"), SMALLEST)
@@ -482,6 +486,19 @@ def accumulates_one_source(x):
     out = hbm((1, 2))
     nisa.dma_copy(dst=out, src=filled((1, 2), value=5.0))
     nisa.dma_compute(dst=out, srcs=[x], reduce_op=nl.add)  # refused
+    return out
+
+
+@smallest(
+    "H38",
+    "what one core writes, the other touches only after a core_barrier; core 0 writes tensor[1, 1] float32"
+    " in shared_hbm and core 1 writes some of it there too",
+    lowered=1,
+)
+@two_cores
+def both_cores_write_all():
+    out, tile = hbm((1, 1)), filled((1, 1))
+    nisa.dma_copy(dst=out, src=tile)  # refused
     return out
 
 
