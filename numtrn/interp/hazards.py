@@ -209,7 +209,8 @@ def _hazards() -> list[Hazard]:
             id="H37",
             rule="Registers and variables of device loops stay out of Python's own control flow",
             source=True,
-            note="In source: within one function; registers that are passed on are not followed",
+            note="In source: within one function, also tensors of a device loop's body that outlive it;"
+            " registers that are passed on are not followed",
             then="the value that the register has in this run decides",
         ),
         Hazard(

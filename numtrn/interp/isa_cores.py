@@ -81,4 +81,4 @@ def core_barrier(
     storage.learn(written)
     launch.meet(core.rank, ("after", *key), None)
     unit = "gpsimd" if engine is engines.sync else engine.name
-    core.issue(unit, "core_barrier", (), (data,))
+    core.issue(unit, "core_barrier", (data,), (data,))

@@ -12,7 +12,7 @@ from numtrn.interp.access import bits, put
 from numtrn.interp.core import running, since
 from numtrn.interp.dtypes import Array, lookup, of_numpy
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, missing
 from numtrn.interp.isa_data import dma_copy, dma_transpose, memset, tensor_copy
 from numtrn.interp.isa_random import dropout as drop
 from numtrn.interp.isa_random import generator, set_rng_seed
@@ -339,4 +339,6 @@ class TileSize:
         return running().chip.sbuf_usable_bytes // 4
 
     def __getattr__(self, name: str) -> int:
-        fault("unsupported", f"this interpreter does not have nl.tile_size.{name} yet")
+        if name.startswith("__"):
+            raise AttributeError(name)
+        missing(f"nl.tile_size.{name}")

@@ -32,7 +32,7 @@ from numtrn.interp.arguments import Annotation
 from numtrn.interp.core import RUNNING, running, since
 from numtrn.interp.dtypes import DTYPES
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, missing
 from numtrn.interp.importing import Setting, chosen_chip, replaced, setting
 from numtrn.interp.operators import OPERATORS
 from numtrn.interp.registers import NkiInstruction, NKIObject, VirtualRegister
@@ -146,13 +146,13 @@ class NkiValidationError(Exception):
 def _module(name: str, members: Mapping[str, Any]) -> ModuleType:
     module = ModuleType(name, f"{name} as numtrn's interpreter has it.")
 
-    def missing(attribute: str) -> NoReturn:
+    def absent(attribute: str) -> NoReturn:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
-        fault("unsupported", f"this interpreter does not have {name}.{attribute} yet, or NKI does not")
+        missing(f"{name}.{attribute}")
 
     module.__dict__.update(members)
-    module.__dict__["__getattr__"] = missing
+    module.__dict__["__getattr__"] = absent
     return module
 
 

@@ -72,6 +72,7 @@ def simulate(
     checks: Checks | None = None,
     version: str = "0.6",
     keywords: Mapping[str, Any] | None = None,
+    tick: Callable[[int], None] | None = None,
 ) -> Run:
     """Run a kernel on one core, or on two if it is ``kernel[2]``.
 
@@ -98,6 +99,8 @@ def simulate(
         refused unless that is let pass.
     keywords
         Arguments by name.
+    tick
+        With a log, called with the number of instructions issued since the last call.
 
     Returns
     -------
@@ -116,27 +119,49 @@ def simulate(
     given = Arguments(marked.function, arguments, keywords or {}, dry, where)
     start = _Start(marked.function, given, checks)
     try:
-        return _run(start, chip, marked.cores, keep_log, dry, VERSIONS[version], where)
+        cores = _cores(marked.cores, chip, keep_log, dry, VERSIONS[version], tick, where)
+        return _run(start, cores, where)
     except BaseException:
         given.restore()
         raise
 
 
-def _run(
-    start: _Start, chip: Chip, count: int, keep_log: bool, dry: bool, version: tuple[int, int], where: str
-) -> Run:
-    log: list[Instruction] | None = [] if keep_log else None
-    if count == 1:
-        core = Core(chip, log, dry, version=version)
-        _, values = _on_core(start, core, where)
-        return _record(core, values)
-    if chip.generation < 3:
+class _Counted(list[Instruction]):
+    """A log that tells of its growth."""
+
+    def __init__(self, tick: Callable[[int], None]) -> None:
+        super().__init__()
+        self._tick = tick
+
+    def append(self, item: Instruction) -> None:
+        """Add an instruction."""
+        super().append(item)
+        if len(self) & 1023 == 0:
+            self._tick(1024)
+
+
+def _cores(
+    count: int,
+    chip: Chip,
+    keep_log: bool,
+    dry: bool,
+    version: tuple[int, int],
+    tick: Callable[[int], None] | None,
+    where: str,
+) -> list[Core]:
+    """The cores that run the kernel, fresh."""
+    if count > 1 and chip.generation < 3:
         fault("H38", f"kernel[2] needs gen3; {chip.name} is gen2", where)
-    pair = Pair()
-    cores = [
-        Core(chip, [] if keep_log else None, dry, version=version, rank=rank, launch=pair)
-        for rank in range(pair.size)
-    ]
+    pair = Pair() if count > 1 else None
+    logs = [(_Counted(tick) if tick else []) if keep_log else None for _ in range(count)]
+    return [Core(chip, log, dry, version=version, rank=rank, launch=pair) for rank, log in enumerate(logs)]
+
+
+def _run(start: _Start, cores: list[Core], where: str) -> Run:
+    pair = cores[0].launch
+    if not isinstance(pair, Pair):
+        _, values = _on_core(start, cores[0], where)
+        return _record(cores[0], values)
     (first, _), (second, _) = pair.run(lambda rank: _on_core(start, cores[rank], where))
     with strictness(start.checks):
         pair.finish()

@@ -18,7 +18,7 @@ from numtrn.interp.absent import absent
 from numtrn.interp.core import Operand
 from numtrn.interp.dtypes import Array, DType, lookup
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import fault, hazard
+from numtrn.interp.faults import fault, hazard, missing
 from numtrn.interp.memory import Storage
 from numtrn.interp.registers import NKIObject, VirtualRegister
 
@@ -517,7 +517,10 @@ class NkiTensor(NKIObject):
         return sizes
 
     def indirect(self, index: NkiTensor, num_elem: int | None = None) -> NkiTensor:
-        """Refuse: tensor indirection of gen4 is not here."""
+        """Refuse: tensor indirection, which only gen4 has, is not here."""
+        chip = self.storage.core.chip
+        if chip.generation < 4:
+            fault("H29", f"NkiTensor.indirect needs gen4; {chip.name} is gen{chip.generation}")
         fault("unsupported", "this interpreter does not have NkiTensor.indirect yet; use nisa.nc_n_gather")
 
     def permute(self, dims: tuple[int, ...]) -> NkiTensor:
@@ -572,7 +575,7 @@ class NkiTensor(NKIObject):
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
-        fault("unsupported", f"this interpreter does not have NkiTensor.{name} yet, or NKI does not")
+        missing(f"NkiTensor.{name}")
 
     def _free(self, dim: int, method: str) -> None:
         if not (1 if self.on_chip else 0) <= dim < self.ndim:

@@ -221,6 +221,13 @@ def test_documented_python_is_accepted():
     assert found(ACCEPTED) == []
 
 
+def test_what_a_loop_keeps_to_itself_is_accepted():
+    body = (
+        "for i in nl.dynamic_range(3):\n    t = nl.load(x)\n    held = []\n    held.append(t)\n    a = held"
+    )
+    assert not [row for row in found(body) if row[0] == "H37"]
+
+
 # -- whole files -----------------------------------------------------------------------------------
 
 K = "@nki.jit\ndef k(x):\n"
@@ -257,6 +264,26 @@ FILES = [
         "        t = nl.ndarray((1, 1), x.dtype)\n    return t",
         "H37",
         "tensors of a device loop's body end with it; found t outside; allocate it before",
+    ),
+    *(
+        (
+            f"@nki.jit\ndef k(x):\n    held = []\n    for i in nl.dynamic_range(3):\n        {body}\n"
+            "    return held[0]",
+            "H37",
+            f"tensors of a device loop's body end with it; found {name} kept in held; allocate it before",
+        )
+        for body, name in (
+            ("t = nl.ndarray((1, 1), x.dtype)\n        held.append(t)", "t"),
+            ("held.append(nl.load(x))", "one"),
+            ("t = nl.add(x, x)\n        held[0] = t", "t"),
+            ("t = nl.zeros((1, 1), x.dtype)\n        held.tile = t", "t"),
+        )
+    ),
+    (
+        K + "    held = []\n    def body(i):\n        t = nl.load(x)\n        held.append(t)\n"
+        "    nl.fori_loop(0, 3, body)\n    return held[0]",
+        "H37",
+        "found t kept in held; allocate it before",
     ),
     (
         K + "    with nl.no_reorder():\n"

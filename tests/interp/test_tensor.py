@@ -195,7 +195,7 @@ def test_reshape_needs_a_copy_exactly_when_numpy_does(sizes, new, data):
         (lambda t: t.ap(pattern=[[40, 5], [1, 8]], offset=35), "H31", "partition of 40"),
         (lambda t: t.ap(pattern=[[40, 6]], vector_offset=t), "H31", "HBM"),
         (lambda t: t.rearrange(("a",), ("a",)), "H41", "all dimensions"),
-        (lambda t: t.indirect(t), "unsupported", "NkiTensor.indirect"),
+        (lambda t: t.indirect(t), "H29", "NkiTensor.indirect needs gen4"),
         (lambda t: t.permute((1, 0, 2)), "H2", "(1, 0, 2)"),
         (lambda t: list(t), "H39", "iterated"),
     ],
