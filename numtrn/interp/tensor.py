@@ -517,11 +517,20 @@ class NkiTensor(NKIObject):
         return sizes
 
     def indirect(self, index: NkiTensor, num_elem: int | None = None) -> NkiTensor:
-        """Refuse: tensor indirection, which only gen4 has, is not here."""
+        """Refuse: tensor indirection, which only gen4 has, is not here.
+
+        Its documents leave open what the index means (``aws-neuron/aws-neuron-sdk`` at 81ce03ae): offset i is
+        ``index[i % 16, i // 16]``, yet ``index.size`` offsets are used, which that reaches for 16 partitions
+        only (``nki/api/nki/language/__init__.py``); no dtype is given, and ``trainium3_arch.rst`` says that
+        ``nki.isa`` has no support for it.
+        """
         chip = self.storage.core.chip
         if chip.generation < 4:
             fault("H29", f"NkiTensor.indirect needs gen4; {chip.name} is gen{chip.generation}")
-        fault("unsupported", "this interpreter does not have NkiTensor.indirect yet; use nisa.nc_n_gather")
+        fault(
+            "unsupported",
+            "this interpreter does not have NkiTensor.indirect, whose documents disagree; use nisa.nc_n_gather",
+        )
 
     def permute(self, dims: tuple[int, ...]) -> NkiTensor:
         """Dimensions in another order (0.5.0)."""

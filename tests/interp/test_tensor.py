@@ -235,3 +235,12 @@ def test_access_pattern_limits(shape, view, word):
         nisa.memset(dst=tile, value=1.0 if tile.dtype == "bfloat16" else 1)  # refused
 
     refused("H30", word, kernel=kernel, chip="trn3")
+
+
+def test_tensor_indirection_is_refused():
+    def kernel():
+        tile = filled((16, 4))
+        return stored(tile.indirect(tile))
+
+    with pytest.raises(KernelFault, match=r"unsupported: .* NkiTensor.indirect, whose documents disagree"):
+        run(kernel, chip="trn3")
