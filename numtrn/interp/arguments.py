@@ -11,6 +11,7 @@ stand in ``run.py``.
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -63,6 +64,8 @@ class Argument:
         What ``data`` was before the first write, or None.
     where
         ``file:line`` of the first write.
+    lock
+        Held while a core prepares for that.
     """
 
     label: str
@@ -74,6 +77,7 @@ class Argument:
     aliases: list[str] = field(default_factory=list)
     before: Array | None = None
     where: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tensor(self, core: Core) -> NkiTensor:
         """The argument as a core sees it."""
@@ -83,7 +87,12 @@ class Argument:
 
     def write(self) -> None:
         """Prepare for the first write, or refuse it (H35)."""
-        if self.where:
+        if not self.where:
+            with self.lock:
+                self._begin()
+
+    def _begin(self) -> None:
+        if self.where:  # the other core was first
             return
         if self.dry:
             self.where = kernel_line()

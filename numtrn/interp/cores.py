@@ -56,6 +56,7 @@ class Pair:
     def finish(self) -> None:
         """Look for races after the last barriers, once both cores are done (H38)."""
         first, second = (notes.rest() for notes in self._notes)
+        self._notes = (Notes(), Notes())  # they hold tensors, which hold their core, which holds this
         for tensor in first.keys() & second.keys():
             check(first[tensor], second[tensor])
 
