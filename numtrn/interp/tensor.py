@@ -529,7 +529,8 @@ class NkiTensor(NKIObject):
             fault("H29", f"NkiTensor.indirect needs gen4; {chip.name} is gen{chip.generation}")
         fault(
             "unsupported",
-            "this interpreter does not have NkiTensor.indirect, whose documents disagree; use nisa.nc_n_gather",
+            "this interpreter does not have NkiTensor.indirect, whose documents disagree;"
+            " use nisa.nc_n_gather",
         )
 
     def permute(self, dims: tuple[int, ...]) -> NkiTensor:
