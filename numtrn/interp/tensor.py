@@ -194,9 +194,10 @@ class NkiTensor(NKIObject):
         if type(key) is not tuple:
             key = (key,)
         ndim = len(self.shape)
-        if Ellipsis in key:
-            at = key.index(Ellipsis)
-            key = key[:at] + (slice(None),) * (ndim - len(key) + 1) + key[at + 1 :]
+        for at, item in enumerate(key):
+            if item is Ellipsis:  # by identity: a register is not compared
+                key = key[:at] + (slice(None),) * (ndim - len(key) + 1) + key[at + 1 :]
+                break
         if len(key) > ndim:
             fault("H31", f"at most {ndim} indices for {self}; got {len(key)}")
         shape: list[int] = []
