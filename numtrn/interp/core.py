@@ -6,6 +6,7 @@ running core is found through a context variable: threads and nested calls do no
 
 from __future__ import annotations
 
+import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,11 +30,17 @@ class Launch(Protocol):
     def size(self) -> int:
         """Number of cores."""
 
-    def meet(self, rank: int, key: object, payload: Any) -> Any:
+    def meet(self, rank: int, key: tuple[object, ...], payload: Any) -> Any:
         """Wait for the other core at the same point and return what it brought."""
 
-    def shared(self, rank: int, size: int, carrier: Any, where: str) -> Array:
+    def shared(self, rank: int, size: int, carrier: Any, where: str, dry: bool) -> Array:
         """The memory of this core's next allocation in shared HBM."""
+
+    def note(self, rank: int, writes: Sequence[Any], reads: Sequence[Any]) -> None:
+        """Remember what an instruction touches."""
+
+    def accesses(self, rank: int, raw: Array) -> Any:
+        """What a core did to a tensor since the last barrier, which is forgotten."""
 
 
 class Described(Protocol):
@@ -94,6 +101,13 @@ class Instruction:
     options: tuple[tuple[str, object], ...] = ()
 
 
+class Watch(weakref.ref[Any]):
+    """A reference to a tile that does not keep it, and the tile's number."""
+
+    __slots__ = ("serial",)
+    serial: int
+
+
 @dataclass
 class Registers:
     """Accumulator registers of one engine: partial results of the lanes from ``start``."""
@@ -116,6 +130,9 @@ class Core:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     engines: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENGINES, 0))
     live: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    watches: dict[int, Watch] = field(default_factory=dict)
+    ended: list[Watch] = field(default_factory=list)
+    placed: Any = None
     sbuf_bytes: int = 0
     psum_banks: int = 0
     peak_sbuf_bytes: int = 0
@@ -140,6 +157,8 @@ class Core:
     ) -> None:
         """Count an instruction, and log it if a log is kept."""
         self.engines[engine] += 1
+        if self.launch is not None and name != "core_barrier":
+            self.launch.note(self.rank, writes, reads)
         if self.log is not None:
             self.log.append(
                 Instruction(
@@ -158,6 +177,8 @@ class Core:
 
     def allocate(self, serial: int, label: str, sbuf_bytes: int, psum_banks: int) -> None:
         """Take SBUF bytes of every partition, or PSUM banks, for one tile (H4)."""
+        if self.ended:
+            self._release()
         if self.sbuf_bytes + sbuf_bytes > self.chip.sbuf_usable_bytes:
             self._full(
                 "SBUF", 0, sbuf_bytes, self.sbuf_bytes, self.chip.sbuf_usable_bytes, "bytes a partition"
@@ -172,11 +193,22 @@ class Core:
         self.peak_sbuf_bytes = max(self.peak_sbuf_bytes, self.sbuf_bytes)
         self.peak_psum_banks = max(self.peak_psum_banks, self.psum_banks)
 
-    def release(self, serial: int) -> None:
-        """Give back what a tile took; called when its last reference goes."""
-        _, sbuf_bytes, psum_banks = self.live.pop(serial)
-        self.sbuf_bytes -= sbuf_bytes
-        self.psum_banks -= psum_banks
+    def watch(self, storage: object, serial: int) -> None:
+        """Give back what a tile took once its last reference is gone.
+
+        Only a built-in method runs at that moment: Python code there would swallow a Ctrl-C.
+        """
+        watch = Watch(storage, self.ended.append)
+        watch.serial = serial
+        self.watches[serial] = watch
+
+    def _release(self) -> None:
+        while self.ended:
+            serial = self.ended.pop().serial
+            del self.watches[serial]
+            _, sbuf_bytes, psum_banks = self.live.pop(serial)
+            self.sbuf_bytes -= sbuf_bytes
+            self.psum_banks -= psum_banks
 
     def _full(self, memory: str, column: int, want: int, have: int, limit: int, unit: str) -> None:
         sizes = sorted(((tile[1:][column], tile[0]) for tile in self.live.values()), reverse=True)

@@ -247,7 +247,7 @@ def memset(dst: NkiTensor, value: Any, engine: engines = engines.unknown, name: 
             hazard("H20", f"the constant must fit {kind.name}; got {value}")
         dst.array[...] = min(max(value, bounds.min), bounds.max)
     dst.storage.wrote(dst)
-    core.issue("gpsimd" if engine is engines.gpsimd else "vector", "memset", (dst,), ())
+    core.issue("gpsimd" if engine is engines.gpsimd else "vector", "memset", (dst,), (), zero=value == 0)
 
 
 @instruction()

@@ -89,7 +89,8 @@ def _pairs(dst: NkiTensor, src: NkiTensor, mode: oob_modes) -> list[tuple[NkiTen
         for view in (dst, src):
             place = view.place() if isinstance(view, IndirectTensor) else view
             if place is None:
-                outside(mode, -1, view)
+                assert isinstance(view, IndirectTensor)
+                outside(mode, view.index(), view)
                 return []
             places.append(place)
         return [(places[0], places[1])]

@@ -39,6 +39,17 @@ class Window(Protocol):
         """The elements, as their carrier."""
 
 
+class Writable(Protocol):
+    """What a storage needs to know of a kernel argument (``arguments.py``)."""
+
+    @property
+    def where(self) -> str:
+        """``file:line`` of the first write, or empty."""
+
+    def write(self) -> None:
+        """Prepare for the first write, or refuse it."""
+
+
 class Storage:
     """One allocation.
 
@@ -55,10 +66,15 @@ class Storage:
     name
         The kernel's name for it, or empty.
     data
-        Contents of a kernel argument, one-dimensional; such a storage cannot be written.
+        Contents of a constant or a kernel argument, one-dimensional; ``argument`` says whether the latter
+        may be written.
     """
 
+    first_partition = 0  # of tiles that a kernel placed itself, another one (``placed.py``)
+
     __slots__ = (
+        "__weakref__",
+        "argument",
         "buffer",
         "core",
         "full",
@@ -103,6 +119,7 @@ class Storage:
         self.serial = core.next_serial()
         self._take()
         self.readonly = data is not None
+        self.argument: Writable | None = None
         self.raw = self._memory() if data is None else data
         self.full = data is not None
         self.mask: Array | None = None
@@ -116,11 +133,11 @@ class Storage:
 
     def _memory(self) -> Array:
         """New memory, or that of the other core if in shared HBM; none on a dry core."""
-        if self.core.dry:
-            return np.empty(0, self.kind.carrier)
         launch = self.core.launch
         if launch is not None and self.buffer is MemoryRegion.shared_hbm:
-            return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label)
+            return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label, self.core.dry)
+        if self.core.dry:
+            return np.empty(0, self.kind.carrier)
         return np.empty(self.size, self.kind.carrier)
 
     def written(self) -> tuple[bool, int, Array | None]:
@@ -146,15 +163,18 @@ class Storage:
     def _take(self) -> None:
         if self.buffer is MemoryRegion.sbuf:
             self.core.allocate(self.serial, self.label, self.row * self.kind.bytes, 0)
+            self.core.watch(self, self.serial)
             self.taken = True
         elif self.psum:
             banks = -(-self.row * self.kind.bytes // self.core.chip.psum_bank_bytes)
             self.core.allocate(self.serial, self.label, 0, banks)
+            self.core.watch(self, self.serial)
             self.taken = True
 
-    def __del__(self) -> None:
-        if self.taken:
-            self.core.release(self.serial)
+    @property
+    def address(self) -> tuple[int, int] | None:
+        """Partition and byte of a tile that a kernel placed itself."""
+        return None
 
     @property
     def label(self) -> str:

@@ -68,14 +68,14 @@ def tile(value: Any, argument: str, core: Core, gpsimd: bool = False) -> None:
 
 def partition_start(value: NkiTensor) -> int:
     """Partition where the access begins."""
-    return value.offset // value.row
+    return value.offset // value.row + value.storage.first_partition
 
 
 def partition_layout(value: NkiTensor, argument: str) -> int:
     """Consecutive partitions, at most 128, from a legal start (H1, H2, H3; A2); 1 if so."""
     count = value.shape[0]
     partition_rows(value, argument)
-    start = value.offset // value.row
+    start = value.offset // value.row + value.storage.first_partition
     step = 32 if count <= 32 else 64 if count <= 64 else value.storage.core.chip.partitions
     if start % step:
         hazard(
@@ -131,7 +131,9 @@ def dma_operand(value: Any, argument: str, core: Core) -> None:
 def writable(dst: NkiTensor) -> None:
     """A destination may be written, each element once (H35)."""
     if dst.storage.readonly:
-        fault("H35", f"kernel arguments are not written; allocate nl.shared_hbm and return it; dst is {dst}")
+        if dst.storage.argument is None:
+            fault("H35", f"a constant is not written; allocate nl.shared_hbm; dst is {dst}")
+        dst.storage.argument.write()
     if dst.overlaps:
         fault("H30", f"a destination must not repeat elements; dst is {dst} with strides {dst.strides}")
 
