@@ -10,8 +10,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from numtrn.interp.arena import Arena
 from numtrn.interp.dtypes import Array
 from numtrn.interp.faults import fault, hazard
+from numtrn.interp.matmuls import Matmuls
 from numtrn.machine import Chip
 
 if TYPE_CHECKING:
@@ -107,7 +111,7 @@ class Core:
     """State of one run on one core.
 
     A ``dry`` core allocates and computes no data; ``sizes`` holds, if a log is kept, the SBUF bytes of a
-    partition and the PSUM banks of each allocation.
+    partition and the PSUM banks of each allocation. ``arenas`` are by whether it is PSUM, and carrier.
     """
 
     chip: Chip
@@ -123,7 +127,8 @@ class Core:
     serial: int = 0
     vector_registers: Registers | None = None
     scalar_registers: Registers | None = None
-    scratch: dict[str, Array] = field(default_factory=dict)
+    matmuls: Matmuls = field(default_factory=Matmuls)
+    arenas: dict[tuple[bool, Any], Arena] = field(default_factory=dict)
     version: tuple[int, int] = (0, 6)
     rank: int = 0
     launch: Launch | None = None
@@ -158,6 +163,8 @@ class Core:
 
     def allocate(self, serial: int, label: str, sbuf_bytes: int, psum_banks: int) -> None:
         """Take SBUF bytes of every partition, or PSUM banks, for one tile (H4)."""
+        if self.matmuls.products:
+            self.matmuls.finish()
         if self.sbuf_bytes + sbuf_bytes > self.chip.sbuf_usable_bytes:
             self._full(
                 "SBUF", 0, sbuf_bytes, self.sbuf_bytes, self.chip.sbuf_usable_bytes, "bytes a partition"
@@ -171,6 +178,15 @@ class Core:
         self.psum_banks += psum_banks
         self.peak_sbuf_bytes = max(self.peak_sbuf_bytes, self.sbuf_bytes)
         self.peak_psum_banks = max(self.peak_psum_banks, self.psum_banks)
+
+    def arena(self, psum: bool, carrier: np.dtype[Any]) -> Arena:
+        """The host memory of tiles of SBUF or PSUM of one element type."""
+        found = self.arenas.get((psum, carrier))
+        if found is None:
+            chip = self.chip
+            lane = chip.psum_banks * chip.psum_bank_bytes if psum else chip.sbuf_partition_bytes
+            found = self.arenas[psum, carrier] = Arena(carrier, chip.partitions * lane // carrier.itemsize)
+        return found
 
     def release(self, serial: int) -> None:
         """Give back what a tile took; called when its last reference goes."""

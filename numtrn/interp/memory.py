@@ -2,7 +2,7 @@
 
 A tensor (``tensor.py``) is a window on a ``Storage``. Reading an element that nothing wrote is refused
 (H6); the bookkeeping is a flag for storages written completely and a lazy mask for the others.
-A float32 image of narrow floating tiles is kept for TensorE, which reads the same tile many times.
+Tiles take their memory from an arena (``arena.py``), which also keeps float32 images for TensorE.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from numtrn.interp.arena import Arena
 from numtrn.interp.core import Core
-from numtrn.interp.dtypes import F32, Array, DType
+from numtrn.interp.dtypes import Array, DType
 from numtrn.interp.enums import MemoryRegion
 from numtrn.interp.faults import hazard
 
@@ -59,10 +60,10 @@ class Storage:
     """
 
     __slots__ = (
+        "arena",
         "buffer",
         "core",
         "full",
-        "image",
         "inferred",
         "kind",
         "mask",
@@ -78,6 +79,7 @@ class Storage:
         "serial",
         "shape",
         "size",
+        "start",
         "taken",
         "unit",
     )
@@ -101,6 +103,8 @@ class Storage:
         self.psum = buffer is MemoryRegion.psum
         self.name = name
         self.serial = core.next_serial()
+        self.arena: Arena | None = None
+        self.start = 0  # in the arena
         self._take()
         self.readonly = data is not None
         self.raw = self._memory() if data is None else data
@@ -108,7 +112,6 @@ class Storage:
         self.mask: Array | None = None
         self.unit = kind.bytes
         self.missing = 0
-        self.image: Array | None = None
         self.origin: Array | None = None
         self.origin_key: object = None
         self.origin_value = UNWRITTEN
@@ -121,6 +124,12 @@ class Storage:
         launch = self.core.launch
         if launch is not None and self.buffer is MemoryRegion.shared_hbm:
             return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label)
+        if self.taken:
+            arena = self.core.arena(self.psum, self.kind.carrier)
+            start = arena.take(self.size)
+            if start is not None:
+                self.arena, self.start = arena, start
+                return arena.memory[start : start + self.size]
         return np.empty(self.size, self.kind.carrier)
 
     def written(self) -> tuple[bool, int, Array | None]:
@@ -155,6 +164,8 @@ class Storage:
     def __del__(self) -> None:
         if self.taken:
             self.core.release(self.serial)
+            if self.arena is not None:
+                self.arena.give(self.start, self.size)
 
     @property
     def label(self) -> str:
@@ -182,8 +193,8 @@ class Storage:
         """Remember that ``window`` was written, by an engine other than TensorE if in PSUM."""
         if not self.full:
             self._mark(window)
-        if self.image is not None:
-            self._refresh(window)
+        if self.arena is not None:
+            self.arena.forget(self.start, self.size)
         if self.psum:
             self.set_origin(window, OTHER)
 
@@ -230,24 +241,8 @@ class Storage:
             part = self._window(self.mask, window)
             missing = part.reshape(*window.shape, -1).min(axis=-1) == 0
         window.array[missing] = window.kind.narrow(np.full(1, sentinel, np.float32))
-        self.image = None
-
-    # -- images ------------------------------------------------------------------------------------
-
-    def _refresh(self, window: Window) -> None:
-        if window.kind is not self.kind or window.size == self.size:
-            self.image = None
-        else:
-            self.image_of(window)[...] = self.kind.widen(window.array)
-
-    def image_of(self, window: Window) -> Array:
-        """``window`` in float32, kept until it is written; only for windows of the storage's own type."""
-        if self.core.dry:
-            return window.array
-        if self.image is None:
-            self.image = self.kind.widen(self.raw)
-        strides = tuple(4 * stride for stride in window.strides)
-        return np.ndarray(window.shape, F32, self.image, 4 * window.offset, strides)
+        if self.arena is not None:
+            self.arena.forget(self.start, self.size)
 
     # -- PSUM locations ----------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from numtrn.interp.absent import absent
+from numtrn.interp.arena import Matrix
 from numtrn.interp.core import Operand
 from numtrn.interp.dtypes import Array, DType, lookup
 from numtrn.interp.enums import MemoryRegion
@@ -139,9 +140,12 @@ class NkiTensor(NKIObject):
     @property
     def array(self) -> Array:
         """The elements, as their carrier, in place."""
+        core = self.storage.core
+        if core.matmuls.products:
+            core.matmuls.finish()
         if self._array is None:
             storage, kind, strides = self.storage, self.kind, self.strides
-            if storage.core.dry:
+            if core.dry:
                 self._array = absent(self.shape, kind.carrier, strides, self.offset)
             else:
                 size = kind.bytes
@@ -151,6 +155,14 @@ class NkiTensor(NKIObject):
                     steps = tuple(stride * size for stride in strides)
                 self._array = np.ndarray(self.shape, kind.carrier, storage.raw, self.offset * size, steps)
         return self._array
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """Where it is in an arena, if it is a matrix in the type of its storage with contiguous rows."""
+        storage, shape, strides = self.storage, self.shape, self.strides
+        if len(shape) != 2 or strides[1] != 1 or storage.arena is None or self.kind is not storage.kind:
+            return None
+        return Matrix(storage.arena, self.kind.widen, storage.start + self.offset, strides[0], *shape)
 
     @property
     def region(self) -> Operand:
