@@ -19,6 +19,9 @@ __all__ = ["Arena", "Matrix"]
 Array = NDArray[Any]
 F32 = np.dtype(np.float32)
 
+LINE = 64
+"""Bytes of a cache line."""
+
 IMAGE_ELEMENTS = 1 << 24
 """Float32 images are all dropped when they hold more than this, which is twice what SBUF holds."""
 
@@ -37,7 +40,7 @@ class Arena:
     __slots__ = ("_gaps", "_image_elements", "_images", "memory")
 
     def __init__(self, carrier: np.dtype[Any], size: int) -> None:
-        self.memory: Array = np.empty(size, carrier)
+        self.memory = _aligned(size, carrier)
         self._gaps: list[tuple[int, int]] = [(0, size)]  # start and stop, in order
         self._images: dict[Matrix, Array] = {}
         self._image_elements = 0
@@ -89,6 +92,13 @@ class Arena:
             stop = start + size
             for matrix in [key for key in self._images if key.start < stop and start < key.stop]:
                 self._image_elements -= self._images.pop(matrix).size
+
+
+def _aligned(size: int, carrier: np.dtype[Any]) -> Array:
+    """Memory from the start of a cache line, where BLAS is fastest."""
+    raw = np.empty(size * carrier.itemsize + LINE, np.uint8)
+    skipped = -raw.ctypes.data % LINE
+    return raw[skipped : skipped + size * carrier.itemsize].view(carrier)
 
 
 class Matrix(NamedTuple):
