@@ -35,14 +35,21 @@ class Arena:
         NumPy type of the elements.
     size
         Elements.
+
+    Attributes
+    ----------
+    memory
+        The elements.
+    images
+        Matrices of them in float32.
     """
 
-    __slots__ = ("_gaps", "_image_elements", "_images", "memory")
+    __slots__ = ("_gaps", "_image_elements", "images", "memory")
 
     def __init__(self, carrier: np.dtype[Any], size: int) -> None:
         self.memory = _aligned(size, carrier)
         self._gaps: list[tuple[int, int]] = [(0, size)]  # start and stop, in order
-        self._images: dict[Matrix, Array] = {}
+        self.images: dict[Matrix, Array] = {}
         self._image_elements = 0
 
     def take(self, size: int) -> int | None:
@@ -58,7 +65,8 @@ class Arena:
 
     def give(self, start: int, size: int) -> None:
         """Make taken elements free again."""
-        self.forget(start, size)
+        if self.images:
+            self.forget(start, size)
         gaps = self._gaps
         gap = (start, start + size)
         insort(gaps, gap)
@@ -76,22 +84,21 @@ class Arena:
 
     def image(self, matrix: Matrix) -> Array:
         """A matrix in float32, kept until an element of it is written."""
-        found = self._images.get(matrix)
+        found = self.images.get(matrix)
         if found is None:
             if self._image_elements > IMAGE_ELEMENTS:
-                self._images.clear()
+                self.images.clear()
                 self._image_elements = 0
             found = matrix.widen(self.view(*matrix[2:]))
-            self._images[matrix] = found
+            self.images[matrix] = found
             self._image_elements += found.size
         return found
 
     def forget(self, start: int, size: int) -> None:
         """Drop the images that have an element among these."""
-        if self._images:
-            stop = start + size
-            for matrix in [key for key in self._images if key.start < stop and start < key.stop]:
-                self._image_elements -= self._images.pop(matrix).size
+        stop = start + size
+        for matrix in [key for key in self.images if key.start < stop and start < key.stop]:
+            self._image_elements -= self.images.pop(matrix).size
 
 
 def _aligned(size: int, carrier: np.dtype[Any]) -> Array:

@@ -112,6 +112,8 @@ class Core:
 
     A ``dry`` core allocates and computes no data; ``sizes`` holds, if a log is kept, the SBUF bytes of a
     partition and the PSUM banks of each allocation. ``arenas`` are by whether it is PSUM, and carrier.
+    ``passed`` holds the geometries of operands that no rule objects to, so that each is judged once; None
+    where hazards are let pass, since those are to be told again.
     """
 
     chip: Chip
@@ -128,6 +130,7 @@ class Core:
     vector_registers: Registers | None = None
     scalar_registers: Registers | None = None
     matmuls: Matmuls = field(default_factory=Matmuls)
+    passed: set[object] | None = field(default_factory=set)
     arenas: dict[tuple[bool, Any], Arena] = field(default_factory=dict)
     version: tuple[int, int] = (0, 6)
     rank: int = 0

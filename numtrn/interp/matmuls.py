@@ -20,6 +20,9 @@ from numtrn.interp.arena import F32, Array, Matrix
 
 __all__ = ["Matmuls", "Product"]
 
+MOST = 64
+"""Products that wait at most."""
+
 
 class Product(NamedTuple):
     """``dst = stationary.T @ moving``, or added to ``dst``."""
@@ -76,7 +79,10 @@ class Matmuls:
                 products[-1] = wider
                 return
             self._lengthen()
-        products.append(product)
+            if len(products) == MOST:
+                self.finish()
+                self._held += storages
+        self.products.append(product)
 
     def _lengthen(self) -> None:
         """Join the last two products if they are one longer contraction."""

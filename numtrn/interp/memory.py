@@ -39,6 +39,10 @@ class Window(Protocol):
     def array(self) -> Array:
         """The elements, as their carrier."""
 
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """Which elements of a storage it looks at, and how."""
+
 
 class Storage:
     """One allocation.
@@ -193,7 +197,7 @@ class Storage:
         """Remember that ``window`` was written, by an engine other than TensorE if in PSUM."""
         if not self.full:
             self._mark(window)
-        if self.arena is not None:
+        if self.arena is not None and self.arena.images:
             self.arena.forget(self.start, self.size)
         if self.psum:
             self.set_origin(window, OTHER)
@@ -241,7 +245,7 @@ class Storage:
             part = self._window(self.mask, window)
             missing = part.reshape(*window.shape, -1).min(axis=-1) == 0
         window.array[missing] = window.kind.narrow(np.full(1, sentinel, np.float32))
-        if self.arena is not None:
+        if self.arena is not None and self.arena.images:
             self.arena.forget(self.start, self.size)
 
     # -- PSUM locations ----------------------------------------------------------------------------
@@ -257,15 +261,14 @@ class Storage:
 
     def set_origin(self, window: Window, value: int) -> None:
         """Set what the locations of ``window`` hold."""
-        key = (window.offset, window.shape, window.strides, window.kind.bytes)
+        key = window.geometry
         if self.origin_value != value or self.origin_key != key:
             self._origins(window).fill(value)
             self.origin_key, self.origin_value = key, value
 
     def origins(self, window: Window) -> tuple[int, int]:
         """Least and greatest of what the locations of ``window`` hold."""
-        key = (window.offset, window.shape, window.strides, window.kind.bytes)
-        if self.origin_key == key:
+        if self.origin_key == window.geometry:
             return self.origin_value, self.origin_value
         part = self._origins(window)
         return int(part.min()), int(part.max())

@@ -15,7 +15,7 @@ from numtrn.interp.core import RUNNING, Core, Instruction
 from numtrn.interp.cores import Pair
 from numtrn.interp.dtypes import Array, lookup, of_numpy
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import KernelFault, fault, hazard, raised_line, strictness
+from numtrn.interp.faults import KernelFault, fault, hazard, lowered, raised_line, strictness
 from numtrn.interp.hazards import Checks
 from numtrn.interp.memory import Storage
 from numtrn.interp.modules import Kernel
@@ -150,6 +150,8 @@ def _on_core(start: _Start, core: Core, where: str) -> tuple[Any, Array | tuple[
     token = RUNNING.set(core)
     try:
         with strictness(start.checks), np.errstate(all="ignore"):
+            if lowered():
+                core.passed = None
             values = [_argument(core, value, at, where) for at, value in enumerate(start.arguments)]
             named = {name: _argument(core, value, name, where) for name, value in start.keywords.items()}
             returned = _call(start.function, values, named, where)

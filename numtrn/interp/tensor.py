@@ -70,6 +70,7 @@ class NkiTensor(NKIObject):
 
     __slots__ = (
         "_array",
+        "_geometry",
         "base",
         "kind",
         "lawful",
@@ -99,11 +100,12 @@ class NkiTensor(NKIObject):
         self.strides = strides
         self.offset = offset
         self.row = row  # elements of a partition
-        self.size = math.prod(shape)
+        self.size = shape[0] * shape[1] if len(shape) == 2 else math.prod(shape)
         self.overlaps = overlaps
         self.base = base  # the whole storage, as allocated or reshaped
-        self.lawful = 0  # what rules.py found out about it
+        self.lawful = False  # rules.py found nothing against it
         self._array: Array | None = None
+        self._geometry: tuple[object, ...] | None = None
 
     @classmethod
     def of(cls, storage: Storage) -> NkiTensor:
@@ -155,6 +157,16 @@ class NkiTensor(NKIObject):
                     steps = tuple(stride * size for stride in strides)
                 self._array = np.ndarray(self.shape, kind.carrier, storage.raw, self.offset * size, steps)
         return self._array
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """All that a rule on access can ask of it: equal for tensors that differ only in storage."""
+        found = self._geometry
+        if found is None:
+            psum = self.storage.psum
+            found = (self.offset, self.shape, self.strides, self.kind, self.row, self.overlaps, psum)
+            self._geometry = found
+        return found
 
     @property
     def matrix(self) -> Matrix | None:
