@@ -144,13 +144,13 @@ class Matrix(NamedTuple):
     def below(self, other: Matrix) -> Matrix | None:
         """Both as one if ``other`` continues this one with further rows."""
         arena, widen, start, step, rows, columns = self
-        if other != (arena, widen, start + rows * step, step, other.rows, columns):
+        if other.start != start + rows * step or other != (arena, widen, other.start, step, other.rows, columns):
             return None
         return Matrix(arena, widen, start, step, rows + other.rows, columns)
 
     def beside(self, other: Matrix) -> Matrix | None:
         """Both as one if ``other`` continues this one with further columns."""
         arena, widen, start, step, rows, columns = self
-        if other != (arena, widen, start + columns, step, rows, other.columns):
+        if other.start != start + columns or other != (arena, widen, other.start, step, rows, other.columns):
             return None
         return Matrix(arena, widen, start, step, rows, columns + other.columns)
