@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Arena", "Matrix"]
+__all__ = ["Arena", "Matrix", "aligned"]
 
 Array = NDArray[Any]
 F32 = np.dtype(np.float32)
@@ -47,7 +47,7 @@ class Arena:
     __slots__ = ("_gaps", "_image_elements", "images", "memory")
 
     def __init__(self, carrier: np.dtype[Any], size: int) -> None:
-        self.memory = _aligned(size, carrier)
+        self.memory = aligned(size, carrier)
         self._gaps: list[tuple[int, int]] = [(0, size)]  # start and stop, in order
         self.images: dict[Matrix, Array] = {}
         self._image_elements = 0
@@ -101,7 +101,7 @@ class Arena:
             self._image_elements -= self.images.pop(matrix).size
 
 
-def _aligned(size: int, carrier: np.dtype[Any]) -> Array:
+def aligned(size: int, carrier: np.dtype[Any]) -> Array:
     """Memory from the start of a cache line, where BLAS is fastest."""
     raw = np.empty(size * carrier.itemsize + LINE, np.uint8)
     skipped = -raw.ctypes.data % LINE

@@ -12,11 +12,12 @@ with a longer contraction. BLAS then packs its operands once for several tiles.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numtrn.interp.arena import F32, Array, Matrix
+from numtrn.interp.arena import F32, Array, Matrix, aligned
 
 __all__ = ["Matmuls", "Product"]
 
@@ -67,7 +68,7 @@ class Matmuls:
     def __init__(self) -> None:
         self.products: list[Product] = []
         self._held: list[Any] = []  # the storages, whose memory must not be given away meanwhile
-        self._scratch: dict[tuple[int, int], Array] = {}
+        self._scratch: dict[tuple[int, ...], Array] = {}
 
     def enter(self, product: Product, *storages: object) -> None:
         """Add a product, whose matrices are in these storages."""
@@ -115,5 +116,5 @@ class Matmuls:
         """Memory for a product that is added afterwards."""
         part = self._scratch.get(shape)
         if part is None:
-            part = self._scratch[shape] = np.empty(shape, F32)
+            part = self._scratch[shape] = aligned(prod(shape), F32).reshape(shape)
         return part

@@ -76,6 +76,7 @@ class Storage:
         "origin",
         "origin_key",
         "origin_value",
+        "origin_whole",
         "psum",
         "raw",
         "readonly",
@@ -119,6 +120,7 @@ class Storage:
         self.origin: Array | None = None
         self.origin_key: object = None
         self.origin_value = UNWRITTEN
+        self.origin_whole = UNWRITTEN  # what every location holds, if there is no mask of origins
         self.inferred = False
 
     def _memory(self) -> Array:
@@ -253,7 +255,7 @@ class Storage:
     def _origins(self, window: Window) -> Array:
         scale = self.kind.bytes
         if self.origin is None:
-            self.origin = np.zeros(self.size * scale, U8)
+            self.origin = np.full(self.size * scale, self.origin_whole, U8)
         size = window.kind.bytes
         return np.ndarray(
             window.shape, U8, self.origin, window.offset * size, [s * size for s in window.strides]
@@ -263,7 +265,10 @@ class Storage:
         """Set what the locations of ``window`` hold."""
         key = window.geometry
         if self.origin_value != value or self.origin_key != key:
-            self._origins(window).fill(value)
+            if window.size == self.size and window.kind.bytes == self.kind.bytes:
+                self.origin, self.origin_whole = None, value  # no need of a mask
+            else:
+                self._origins(window).fill(value)
             self.origin_key, self.origin_value = key, value
 
     def origins(self, window: Window) -> tuple[int, int]:
