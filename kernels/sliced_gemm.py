@@ -131,6 +131,4 @@ def add_bank(diagonal, bank, first):
     else:
         integers = nl.ndarray(bank.shape, dtype=nl.int32, buffer=nl.sbuf)
         nisa.activation(dst=integers, op=nl.copy, data=bank)
-        nisa.tensor_tensor(
-            dst=diagonal, data1=diagonal, data2=integers, op=nl.add, engine=nisa.engine.gpsimd
-        )
+        nisa.tensor_tensor(dst=diagonal, data1=diagonal, data2=integers, op=nl.add, engine=nisa.engine.gpsimd)

@@ -144,7 +144,14 @@ class Matrix(NamedTuple):
     def below(self, other: Matrix) -> Matrix | None:
         """Both as one if ``other`` continues this one with further rows."""
         arena, widen, start, step, rows, columns = self
-        if other.start != start + rows * step or other != (arena, widen, other.start, step, other.rows, columns):
+        if other.start != start + rows * step or other != (
+            arena,
+            widen,
+            other.start,
+            step,
+            other.rows,
+            columns,
+        ):
             return None
         return Matrix(arena, widen, start, step, rows + other.rows, columns)
 

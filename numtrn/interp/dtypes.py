@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from numtrn.interp.faults import fault, hazard
 
-__all__ = ["DTYPES", "Array", "DType", "lookup", "of_numpy"]
+__all__ = ["DTYPES", "Array", "DType", "blocks", "lookup", "of_numpy"]
 
 Array = NDArray[Any]
 F32 = np.dtype(np.float32)
+BLOCK = 1 << 14
+"""Elements of a block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class DType:
     widen, narrow
         From carrier to float32 and back, rounding to nearest even.
     whole
-        Of an integer type, the integers that ``narrow`` gives, still in floating point; assignment casts them.
+        Of an integer type, the integers that ``narrow`` gives, in floating point; assignment casts them.
     matmul
         Whether TensorE multiplies it, from which generation; 0 for never.
     """
@@ -65,12 +67,23 @@ class DType:
 
     def store(self, values: Array, target: Array) -> None:
         """Write float32 values, cast, into an array of the carrier and of the same shape."""
-        target[...] = self.narrow(values) if self.whole is None else self.whole(values)
+        if self.whole is None:
+            target[...] = self.narrow(values)
+            return
+        for rows in blocks(target):
+            target[rows] = self.whole(values[rows])
 
     @property
     def is_float(self) -> bool:
         """Whether it is a floating type."""
         return self.family == "float"
+
+
+def blocks(values: Array) -> list[slice]:
+    """Rows to work on at a time where several passes are made, so that a block stays in cache."""
+    rows = len(values)
+    step = max(1, BLOCK * rows // max(1, values.size))
+    return [slice(start, start + step) for start in range(0, rows, step)]
 
 
 def _same(values: Array) -> Array:

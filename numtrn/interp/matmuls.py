@@ -98,9 +98,7 @@ class Matmuls:
         self._lengthen()
         products, self.products = self.products, []
         for product in products:
-            self.multiply(
-                product.dst.wide, product.stationary.wide, product.moving.wide, product.add
-            )
+            self.multiply(product.dst.wide, product.stationary.wide, product.moving.wide, product.add)
         self._held.clear()
 
     def multiply(self, dst: Array, stationary: Array, moving: Array, add: bool) -> None:

@@ -269,9 +269,7 @@ class NkiTensor(NKIObject):
         strides = self.strides
         down, across = strides
         offset = self.offset + a * down + c * across
-        return NkiTensor(
-            self.storage, self.kind, (b - a, d - c), strides, offset, self.row, self.overlaps
-        )
+        return NkiTensor(self.storage, self.kind, (b - a, d - c), strides, offset, self.row, self.overlaps)
 
     def _outside(self, axis: int, item: slice) -> NoReturn:
         fault(

@@ -49,7 +49,8 @@ def recombine(diagonals: Integers, rows: Exponents, columns: Exponents) -> NDArr
     Parameters
     ----------
     diagonals
-        D (slices, batch, m, n) of int32 or int64, slices 7 to 16, |D[t]| <= 2 (t + 1) 2^14 `MOST_TERMS`; only read.
+        D (slices, batch, m, n) of int32 or int64, slices 7 to 16, |D[t]| <= 2 (t + 1) 2^14 `MOST_TERMS`;
+        only read.
     rows, columns
         (batch, m) and (batch, n).
 
