@@ -70,7 +70,7 @@ def nc_matmul(
         if not storage.full:
             storage.require(moving)
         add = adds(dst, accumulate)
-        if double or not _entered(core, dst, stationary, moving, add):
+        if not core.dry and (double or not _entered(core, dst, stationary, moving, add)):
             depth = rows * (2 if double else 1)
             a, b = _operand(stationary), _operand(moving)
             _multiply(core, dst, a.reshape(depth, width), b.reshape(depth, length), add)
