@@ -6,6 +6,7 @@ are computed aside: nothing the caller owns is written here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -27,6 +28,12 @@ __all__ = ["Outcome", "as_asked", "as_gemm", "launch", "like"]
 
 KEEP_BYTES = 512 * 2**20
 """Packed operand pieces that several launches use are kept up to this size, and packed again beyond it."""
+
+DEPTH = 64
+"""Rows of the contraction cut into digits at a time, so that their planes are packed from cache."""
+
+UPPER = 1 if sys.byteorder == "little" else 0
+"""Which 16 bits of 32 are the upper ones in memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +175,7 @@ class KernelEngine:
             block += part.reshape(t.batch, t.m, t.n)[tuple(slice(extent) for extent in block.shape)]
         return total.astype(np.float32, copy=False)
 
-    def diagonals(self, lhs: Digits, rhs: Digits) -> NDArray[np.int64]:
+    def diagonals(self, lhs: Digits, rhs: Digits) -> NDArray[Any]:
         """Exact sums of plane products by diagonal; see `numtrn.precision.Engine.diagonals`."""
         extents = lhs.batch, lhs.rows, lhs.k, rhs.rows
         batch, m, k, n = extents
@@ -181,12 +188,17 @@ class KernelEngine:
         def pack_rhs(i: slice, columns: slice, ks: slice) -> Array:
             return _planes(rhs, i, columns, ks, (t.batch, t.k, t.n, t.block_n))
 
-        total = np.zeros((s, batch, m, n), np.int64)
-        for piece, part in self._sweep(t, pack_lhs, pack_rhs, extents, np.int32):
-            block = total[(slice(None), *piece)]
+        # One launch's sums fit int32 (`tile_sliced` sees to it); those of several pieces of K need not.
+        once = t.pieces[2] == 1
+        total = np.empty((s, batch, m, n), np.int32) if once else np.zeros((s, batch, m, n), np.int64)
+        for (i, rows, columns), part in self._sweep(t, pack_lhs, pack_rhs, extents, np.int32):
             spread = part.reshape(t.batch, t.m, t.n // t.block_n, s, t.block_n)
-            spread = spread.transpose(3, 0, 1, 2, 4).reshape(s, t.batch, t.m, t.n)
-            block += spread[tuple(slice(extent) for extent in block.shape)]
+            for number, where in enumerate(_pieces(columns.stop - columns.start, t.block_n)):
+                place = slice(columns.start + where.start, columns.start + where.stop)
+                block = total[:, i, rows, place]
+                planes = spread[:, :, number].transpose(2, 0, 1, 3)
+                sums = planes[tuple(slice(extent) for extent in block.shape)]
+                np.copyto(block, sums) if once else np.add(block, sums, out=block)
         return total
 
     def _sweep(
@@ -252,9 +264,11 @@ def _planes(digits: Digits, i: slice, rows: slice, ks: slice, launch: tuple[int,
     for position, index in enumerate(range(i.start, i.stop)):
         for number, part in enumerate(_pieces(rows.stop - rows.start, block)):
             where = slice(rows.start + part.start, rows.start + part.stop)
-            planes = np.ascontiguousarray(digits.block(index, where, ks), np.float32)
-            # Small integers: the lower half of their fp32 pattern is zero, the upper half is bf16.
-            upper = planes.view(np.uint32) >> np.uint32(16)
-            packed[position, : upper.shape[0], number, :, : upper.shape[2]] = upper
+            for depth in _pieces(ks.stop - ks.start, DEPTH):
+                of_k = slice(ks.start + depth.start, ks.start + depth.stop)
+                planes = np.ascontiguousarray(digits.block(index, where, of_k), np.float32)
+                # Small integers: the lower half of their fp32 pattern is zero, the upper half is bf16.
+                upper = planes.view(np.uint16)[:, :, UPPER::2]
+                packed[position, depth, number, :, : upper.shape[2]] = upper
     stacked: Array = packed.view(ml_dtypes.bfloat16).reshape(batch * k, -1)
     return stacked

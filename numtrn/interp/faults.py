@@ -18,7 +18,16 @@ from typing import Any, NoReturn
 from numtrn.errors import KernelHazardWarning, NumtrnError
 from numtrn.interp.hazards import HAZARDS, Checks
 
-__all__ = ["KernelFault", "MissingNameError", "allowing", "fault", "hazard", "missing", "strictness"]
+__all__ = [
+    "KernelFault",
+    "MissingNameError",
+    "allowing",
+    "fault",
+    "hazard",
+    "lowered",
+    "missing",
+    "strictness",
+]
 
 _HERE = str(Path(__file__).parent) + os.sep
 
@@ -85,6 +94,11 @@ def allowing(*rules: str) -> AbstractContextManager[None]:
     """Let hazards of these rules pass in runs without levels of their own, for code that is not ours."""
     levels = {**_STRICTNESS.get()[0].levels, **dict.fromkeys(rules, "off")}
     return strictness(Checks(levels=levels))
+
+
+def lowered() -> bool:
+    """Whether any hazard is let pass here."""
+    return any(level != "error" for level in _STRICTNESS.get()[0].levels.values())
 
 
 def hazard(rule: str, text: str, where: str | None = None) -> None:

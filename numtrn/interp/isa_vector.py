@@ -76,7 +76,7 @@ def tensor_tensor(
     if op.family == "bitvec":
         put_bits(dst, _bitvec(op, (dst, data1, data2), bits(data1), bits(data2).reshape(data1.shape)))
     elif gpsimd and integers and not op.gpsimd:
-        put_bits(dst, _exact(op, dst, bits(data1), bits(data2).reshape(data1.shape)))
+        _exact(op, dst, bits(data1), bits(data2).reshape(data1.shape))
     else:
         out = result(dst, data1.shape)
         _apply(op, wide(data1), wide(data2).reshape(data1.shape), False, out)
@@ -393,13 +393,18 @@ def _apply(op: Operator, values: Array, other: Any, reverse: bool, out: Array) -
         op.compute(values, other, out=out)
 
 
-def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> Array:
-    """32-bit integers as GpSimd computes them, without rounding."""
+def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> None:
+    """Write 32-bit integers as GpSimd computes them, without rounding."""
     assert op.compute is not None
     if op.name == "add" and one.dtype == other.dtype == dst.kind.carrier == np.int32:
         least, most = int(one.min()) + int(other.min()), int(one.max()) + int(other.max())
         if least >= -(2**31) and most < 2**31:
-            return np.add(one, other)
+            if dst.shape == one.shape:
+                np.add(one, other, out=dst.array)
+                dst.storage.wrote(dst)
+            else:
+                put_bits(dst, np.add(one, other))
+            return
     unsigned = one.dtype == np.uint32 and other.dtype == np.uint32 and op.name == "multiply"
     kind = np.uint64 if unsigned else np.int64
     out = np.empty(one.shape, kind)
@@ -410,7 +415,7 @@ def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> Array:
             "H21",
             f"GpSimd integer overflow is not documented; {op} gave {out.min()}..{out.max()} for {dst.dtype}",
         )
-    return out.astype(dst.kind.carrier)
+    put_bits(dst, out.astype(dst.kind.carrier))
 
 
 def _same_integers(operands: tuple[NkiTensor, ...], op: Operator) -> None:

@@ -2,7 +2,7 @@
 
 A tensor (``tensor.py``) is a window on a ``Storage``. Reading an element that nothing wrote is refused
 (H6); the bookkeeping is a flag for storages written completely and a lazy mask for the others.
-A float32 image of narrow floating tiles is kept for TensorE, which reads the same tile many times.
+Tiles take their memory from an arena (``arena.py``), which also keeps float32 images for TensorE.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from numtrn.interp.arena import Arena
 from numtrn.interp.core import Core
-from numtrn.interp.dtypes import F32, Array, DType
+from numtrn.interp.dtypes import Array, DType
 from numtrn.interp.enums import MemoryRegion
 from numtrn.interp.faults import hazard
 
@@ -37,6 +38,10 @@ class Window(Protocol):
     @property
     def array(self) -> Array:
         """The elements, as their carrier."""
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """Which elements of a storage it looks at, and how."""
 
 
 class Writable(Protocol):
@@ -74,11 +79,11 @@ class Storage:
 
     __slots__ = (
         "__weakref__",
+        "arena",
         "argument",
         "buffer",
         "core",
         "full",
-        "image",
         "inferred",
         "kind",
         "mask",
@@ -87,6 +92,7 @@ class Storage:
         "origin",
         "origin_key",
         "origin_value",
+        "origin_whole",
         "psum",
         "raw",
         "readonly",
@@ -94,6 +100,7 @@ class Storage:
         "serial",
         "shape",
         "size",
+        "start",
         "taken",
         "unit",
     )
@@ -117,6 +124,8 @@ class Storage:
         self.psum = buffer is MemoryRegion.psum
         self.name = name
         self.serial = core.next_serial()
+        self.arena: Arena | None = None
+        self.start = 0  # in the arena
         self._take()
         self.readonly = data is not None
         self.argument: Writable | None = None
@@ -125,10 +134,10 @@ class Storage:
         self.mask: Array | None = None
         self.unit = kind.bytes
         self.missing = 0
-        self.image: Array | None = None
         self.origin: Array | None = None
         self.origin_key: object = None
         self.origin_value = UNWRITTEN
+        self.origin_whole = UNWRITTEN  # what every location holds, if there is no mask of origins
         self.inferred = False
 
     def _memory(self) -> Array:
@@ -138,6 +147,14 @@ class Storage:
             return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label, self.core.dry)
         if self.core.dry:
             return np.empty(0, self.kind.carrier)
+        watch = self.core.watches.get(self.serial)  # of tiles that the kernel did not place itself
+        if watch is not None:
+            arena = self.core.arena(self.psum, self.kind.carrier)
+            start = arena.take(self.size)
+            if start is not None:
+                self.arena, self.start = arena, start
+                watch.place = (arena, start, self.size)
+                return arena.memory[start : start + self.size]
         return np.empty(self.size, self.kind.carrier)
 
     def written(self) -> tuple[bool, int, Array | None]:
@@ -202,8 +219,8 @@ class Storage:
         """Remember that ``window`` was written, by an engine other than TensorE if in PSUM."""
         if not self.full:
             self._mark(window)
-        if self.image is not None:
-            self._refresh(window)
+        if self.arena is not None and self.arena.images:
+            self.arena.forget(self.start, self.size)
         if self.psum:
             self.set_origin(window, OTHER)
 
@@ -250,24 +267,8 @@ class Storage:
             part = self._window(self.mask, window)
             missing = part.reshape(*window.shape, -1).min(axis=-1) == 0
         window.array[missing] = window.kind.narrow(np.full(1, sentinel, np.float32))
-        self.image = None
-
-    # -- images ------------------------------------------------------------------------------------
-
-    def _refresh(self, window: Window) -> None:
-        if window.kind is not self.kind or window.size == self.size:
-            self.image = None
-        else:
-            self.image_of(window)[...] = self.kind.widen(window.array)
-
-    def image_of(self, window: Window) -> Array:
-        """``window`` in float32, kept until it is written; only for windows of the storage's own type."""
-        if self.core.dry:
-            return window.array
-        if self.image is None:
-            self.image = self.kind.widen(self.raw)
-        strides = tuple(4 * stride for stride in window.strides)
-        return np.ndarray(window.shape, F32, self.image, 4 * window.offset, strides)
+        if self.arena is not None and self.arena.images:
+            self.arena.forget(self.start, self.size)
 
     # -- PSUM locations ----------------------------------------------------------------------------
 
@@ -275,22 +276,24 @@ class Storage:
         """What each byte of ``window`` holds, one more dimension for the bytes of an element."""
         scale = self.kind.bytes
         if self.origin is None:
-            self.origin = np.zeros(self.size * scale, U8)
+            self.origin = np.full(self.size * scale, self.origin_whole, U8)
         size = window.kind.bytes
         steps = [stride * size for stride in window.strides]
         return np.ndarray((*window.shape, size), U8, self.origin, window.offset * size, (*steps, 1))
 
     def set_origin(self, window: Window, value: int) -> None:
         """Set what the locations of ``window`` hold."""
-        key = (window.offset, window.shape, window.strides, window.kind.bytes)
+        key = window.geometry
         if self.origin_value != value or self.origin_key != key:
-            self._origins(window).fill(value)
+            if window.size == self.size and window.kind.bytes == self.kind.bytes:
+                self.origin, self.origin_whole = None, value  # no need of a mask
+            else:
+                self._origins(window).fill(value)
             self.origin_key, self.origin_value = key, value
 
     def origins(self, window: Window) -> tuple[int, int]:
         """Least and greatest of what the locations of ``window`` hold."""
-        key = (window.offset, window.shape, window.strides, window.kind.bytes)
-        if self.origin_key == key:
+        if self.origin_key == window.geometry:
             return self.origin_value, self.origin_value
         part = self._origins(window)
         return int(part.min()), int(part.max())

@@ -109,8 +109,10 @@ class PlacedStorage(Storage):
         lanes = self.mask.reshape(self.shape[0], -1)[rows, low // self.unit : -(-high // self.unit)]
         self.missing += int(np.count_nonzero(lanes))
         lanes.fill(0)
-        self.full, self.image, self.lost = self.missing == 0, None, label
-        if self.origin is not None:
+        self.full, self.lost = self.missing == 0, label
+        if self.psum:
+            if self.origin is None:
+                self.origin = np.full(self.size * self.kind.bytes, self.origin_whole, np.uint8)
             self.origin.reshape(self.shape[0], -1)[rows, low:high] = UNWRITTEN
             self.origin_key = None
 

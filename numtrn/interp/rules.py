@@ -62,8 +62,12 @@ def tile(value: Any, argument: str, core: Core, gpsimd: bool = False) -> None:
     if gpsimd and storage.psum:
         hazard("H14", f"GpSimd cannot access PSUM (A2); {argument} is {value}")
     if not value.lawful:
-        access_limits(value, argument)
-        value.lawful = partition_layout(value, argument)
+        passed = core.passed
+        if passed is None or value.geometry not in passed:
+            access_limits(value, argument)
+            if partition_layout(value, argument) and passed is not None:
+                passed.add(value.geometry)
+        value.lawful = passed is not None
 
 
 def partition_start(value: NkiTensor) -> int:
@@ -71,8 +75,8 @@ def partition_start(value: NkiTensor) -> int:
     return value.offset // value.row + value.storage.first_partition
 
 
-def partition_layout(value: NkiTensor, argument: str) -> int:
-    """Consecutive partitions, at most 128, from a legal start (H1, H2, H3; A2); 1 if so."""
+def partition_layout(value: NkiTensor, argument: str) -> bool:
+    """Consecutive partitions, at most 128, from a legal start (H1, H2, H3; A2); whether it is so."""
     count = value.shape[0]
     partition_rows(value, argument)
     start = value.offset // value.row + value.storage.first_partition
@@ -83,8 +87,8 @@ def partition_layout(value: NkiTensor, argument: str) -> int:
             "a compute operand starts at partition 0, 32, 64 or 96 if it has at most 32 partitions,"
             f" at 0 or 64 if at most 64, else at 0; {argument} has {count} from {start}: {value}",
         )
-        return 0
-    return 1
+        return False
+    return True
 
 
 def partition_rows(value: NkiTensor, argument: str) -> None:

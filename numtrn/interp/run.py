@@ -15,7 +15,7 @@ from numtrn.interp.core import RUNNING, Core, Instruction
 from numtrn.interp.cores import Pair
 from numtrn.interp.dtypes import Array, lookup
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import KernelFault, fault, hazard, raised_line, strictness
+from numtrn.interp.faults import KernelFault, fault, hazard, lowered, raised_line, strictness
 from numtrn.interp.hazards import Checks
 from numtrn.interp.modules import Kernel
 from numtrn.interp.tensor import NkiTensor, row_major
@@ -185,6 +185,8 @@ def _on_core(start: _Start, core: Core, where: str) -> tuple[Any, Array | tuple[
     token = RUNNING.set(core)
     try:
         with strictness(start.checks), np.errstate(all="ignore"):
+            if lowered():
+                core.passed = None
             values, named = start.arguments.on(core)
             returned = _call(start.function, values, named, where)
             if core.launch is not None:

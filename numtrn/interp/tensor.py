@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from numtrn.interp.absent import absent
+from numtrn.interp.arena import Matrix
 from numtrn.interp.core import Operand
 from numtrn.interp.dtypes import Array, DType, lookup
 from numtrn.interp.enums import MemoryRegion
@@ -80,6 +81,7 @@ class NkiTensor(NKIObject):
 
     __slots__ = (
         "_array",
+        "_geometry",
         "base",
         "kind",
         "lawful",
@@ -109,11 +111,12 @@ class NkiTensor(NKIObject):
         self.strides = strides
         self.offset = offset
         self.row = row  # elements of a partition
-        self.size = math.prod(shape)
+        self.size = shape[0] * shape[1] if len(shape) == 2 else math.prod(shape)
         self.overlaps = overlaps
         self.base = base  # the whole storage, as allocated or reshaped
-        self.lawful = 0  # what rules.py found out about it
+        self.lawful = False  # rules.py found nothing against it
         self._array: Array | None = None
+        self._geometry: tuple[object, ...] | None = None
 
     @classmethod
     def of(cls, storage: Storage) -> NkiTensor:
@@ -155,18 +158,46 @@ class NkiTensor(NKIObject):
     @property
     def array(self) -> Array:
         """The elements, as their carrier, in place."""
-        if self._array is None:
-            storage, kind, strides = self.storage, self.kind, self.strides
-            if storage.core.dry:
-                self._array = absent(self.shape, kind.carrier, strides, self.offset)
+        storage = self.storage
+        core = storage.core
+        if core.matmuls.products:
+            core.matmuls.finish()
+        found = self._array
+        if found is None:
+            kind, strides = self.kind, self.strides
+            if core.dry:
+                found = absent(self.shape, kind.carrier, strides, self.offset)
             else:
                 size = kind.bytes
                 if len(strides) == 2:
                     steps: tuple[int, ...] = (strides[0] * size, strides[1] * size)
                 else:
-                    steps = tuple(stride * size for stride in strides)
-                self._array = np.ndarray(self.shape, kind.carrier, storage.raw, self.offset * size, steps)
-        return self._array
+                    steps = tuple([stride * size for stride in strides])
+                found = np.ndarray(self.shape, kind.carrier, storage.raw, self.offset * size, steps)
+            self._array = found
+        return found
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """All that a rule on access can ask of it: equal for tensors that differ only in storage."""
+        found = self._geometry
+        if found is None:
+            psum = self.storage.psum
+            found = (self.offset, self.shape, self.strides, self.kind, self.row, self.overlaps, psum)
+            self._geometry = found
+        return found
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """Where it is in an arena, if it is a matrix in the type of its storage with contiguous rows."""
+        storage, shape, kind = self.storage, self.shape, self.kind
+        arena = storage.arena
+        if len(shape) != 2 or arena is None or kind is not storage.kind:
+            return None
+        step, along = self.strides
+        if along != 1:
+            return None
+        return Matrix(arena, kind.widen, storage.start + self.offset, step, shape[0], shape[1])
 
     @property
     def region(self) -> Operand:
@@ -188,9 +219,11 @@ class NkiTensor(NKIObject):
 
     def __getitem__(self, key: Any) -> NkiTensor:
         if type(key) is tuple and len(key) == 2 and len(self.shape) == 2:
-            plain = self._block(*key)
-            if plain is not None:
-                return plain
+            rows, columns = key
+            if type(rows) is type(columns) is slice and rows.step is columns.step is None:
+                plain = self._block(rows.start, rows.stop, columns.start, columns.stop)
+                if plain is not None:
+                    return plain
         if type(key) is not tuple:
             key = (key,)
         ndim = len(self.shape)
@@ -269,19 +302,17 @@ class NkiTensor(NKIObject):
         kept = size if sliced or (axis == 0 and self.on_chip) else 0
         return _Dynamic(register, self.strides[axis], kept, self.shape[axis] - size + 1)
 
-    def _block(self, rows: Any, columns: Any) -> NkiTensor | None:
+    def _block(self, a: Any, b: Any, c: Any, d: Any) -> NkiTensor | None:
         """The usual case, ``t[a:b, c:d]`` inside a matrix, without the generality; None for all others."""
-        if type(rows) is not slice or type(columns) is not slice:
+        if not (type(a) is type(b) is type(c) is type(d) is int):
             return None
-        a, b, c, d = rows.start, rows.stop, columns.start, columns.stop
-        if type(a) is type(b) is type(c) is type(d) is int and rows.step is columns.step is None:
-            height, width = self.shape
-            if 0 <= a < b <= height and 0 <= c < d <= width:
-                strides = self.strides
-                offset = self.offset + a * strides[0] + c * strides[1]
-                shape = (b - a, d - c)
-                return NkiTensor(self.storage, self.kind, shape, strides, offset, self.row, self.overlaps)
-        return None
+        height, width = self.shape
+        if not (0 <= a < b <= height and 0 <= c < d <= width):
+            return None
+        strides = self.strides
+        down, across = strides
+        offset = self.offset + a * down + c * across
+        return NkiTensor(self.storage, self.kind, (b - a, d - c), strides, offset, self.row, self.overlaps)
 
     def _outside(self, axis: int, item: slice) -> NoReturn:
         fault(

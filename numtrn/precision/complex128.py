@@ -8,7 +8,10 @@ of a row share one exponent for that; parts of very different size therefore cos
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from numtrn.precision.digits import StackedPlanes, SummedPlanes
 from numtrn.precision.engine import Engine
@@ -37,9 +40,13 @@ def gemm_complex128(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Produ
     batch, _, k = a.shape
     check_terms(k)
     lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine)
-    parts = engine.diagonals(StackedPlanes(side=lhs, slices=slices), StackedPlanes(side=rhs, slices=slices))
+    parts = _int64(
+        engine.diagonals(StackedPlanes(side=lhs, slices=slices), StackedPlanes(side=rhs, slices=slices))
+    )
     real, imaginary = parts[:, :batch], parts[:, batch:]
-    cross = engine.diagonals(SummedPlanes(side=lhs, slices=slices), SummedPlanes(side=rhs, slices=slices))
+    cross = _int64(
+        engine.diagonals(SummedPlanes(side=lhs, slices=slices), SummedPlanes(side=rhs, slices=slices))
+    )
     cross -= real
     cross -= imaginary  # now Ar Bi + Ai Br
     real -= imaginary
@@ -47,3 +54,8 @@ def gemm_complex128(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Produ
     value.real = recombine(real, lhs.exponents, rhs.exponents)
     value.imag = recombine(cross, lhs.exponents, rhs.exponents)
     return Product(value=value, slices=slices, bound=scheme.bound(k), note=note)
+
+
+def _int64(diagonals: NDArray[Any]) -> NDArray[np.int64]:
+    """Diagonals with room for the sum of three."""
+    return diagonals.astype(np.int64, copy=False)

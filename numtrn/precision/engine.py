@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,9 @@ class Engine(Protocol):
         """
         ...
 
-    def diagonals(self, lhs: Digits, rhs: Digits) -> NDArray[np.int64]:
-        """D[t] = sum over p + q = t of P_p(lhs) P_q(rhs)^T, exact: (slices, batch, lhs.rows, rhs.rows)."""
+    def diagonals(self, lhs: Digits, rhs: Digits) -> NDArray[Any]:
+        """D[t] = sum over p + q = t of P_p(lhs) P_q(rhs)^T, exact: (slices, batch, lhs.rows, rhs.rows).
+
+        In int32 where they fit, else in int64; in any memory order.
+        """
         ...

@@ -49,7 +49,8 @@ def recombine(diagonals: Integers, rows: Exponents, columns: Exponents) -> NDArr
     Parameters
     ----------
     diagonals
-        D (slices, batch, m, n), slices 7 to 16, |D[t]| <= 2 (t + 1) 2^14 `MOST_TERMS`; only read.
+        D (slices, batch, m, n) of int32 or int64, slices 7 to 16, |D[t]| <= 2 (t + 1) 2^14 `MOST_TERMS`;
+        only read.
     rows, columns
         (batch, m) and (batch, n).
 
@@ -142,7 +143,7 @@ def _limb(diagonals: Integers, carry: Integers | None) -> tuple[Integers, Intege
 
 def _horner(diagonals: Integers, carry: Integers | None) -> Integers:
     """Sum of diagonals, the last with weight 1 and each before it with 256 times more, plus a carry."""
-    total: Integers = diagonals[0].copy()
+    total: Integers = diagonals[0].astype(np.int64)
     for diagonal in diagonals[1:]:
         total <<= 8
         total += diagonal
