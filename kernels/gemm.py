@@ -7,8 +7,9 @@ it; and tf32 costs no pass over the data, because the DMA that loads an operand 
 Engines     TensorE multiplies, VectorE evicts PSUM, DMA loads and stores; ScalarE and GpSimd are idle.
 SBUF        One rhs panel of K x 2 KiB a partition row (512 fp32 or 1024 bf16 columns), resident for a sweep
             over M; lhs_t panels of the same width, the next one loading while the present one is used.
-PSUM        A fresh bank for each 128 x 512 block of the result, all of K accumulated in it; the eight
-            banks rotate, so that evictions hide behind the matmuls of the next block.
+PSUM        Four fresh banks for each 512 x 512 block of the result, all of K accumulated in them, a moving
+            tile for all four in turn; two sets of four rotate, so that evictions hide behind the matmuls
+            of the next block.
 DMA         Rows of 2 KiB for inputs and results, where the matrix is that wide.
 Bound       T_pe = batch ceil(M/128) ceil(K/128) sum(max(n, 64)) c / f, with n the columns of each block,
             c = 4 cycles for fp32 and 1 otherwise, f the TensorE clock.
@@ -21,6 +22,7 @@ import nki.language as nl
 
 PARTITIONS = 128
 BANK_COLUMNS = 512
+ROWS = 512
 ROW_BYTES = 2048
 
 
@@ -61,10 +63,12 @@ def gemm(lhs_t, rhs, batch, tf32):
             for m0 in range(0, M, width):
                 m1 = min(m0 + width, M)
                 lhs_panel = load_panel(lhs_t, i * K, K, m0, m1, dtype)
-                for m in range(m0, m1, PARTITIONS):
-                    rows = min(PARTITIONS, m1 - m)
-                    result = multiply(lhs_panel, rhs_panel, m - m0, rows, n1 - n0)
-                    nisa.dma_copy(dst=out[i * M + m : i * M + m + rows, n0:n1], src=result)
+                for m in range(m0, m1, ROWS):
+                    end = min(m + ROWS, m1)
+                    results = multiply(lhs_panel, rhs_panel, m - m0, end - m0, n1 - n0)
+                    for r in range(len(results)):
+                        row = i * M + m + r * PARTITIONS
+                        nisa.dma_copy(dst=out[row : row + results[r].shape[0], n0:n1], src=results[r])
     return out
 
 
@@ -79,18 +83,31 @@ def load_panel(source, row, K, c0, c1, dtype):
     return panel
 
 
-def multiply(lhs_panel, rhs_panel, m, rows, columns):
-    """Rows m to m + rows of the panel's product, in SBUF: one PSUM bank for each 512 columns."""
-    result = nl.ndarray((rows, columns), dtype=nl.float32, buffer=nl.sbuf)
+def multiply(lhs_panel, rhs_panel, m0, m1, columns):
+    """Rows m0 to m1 of the panel's product, in SBUF tiles of at most 128 rows.
+
+    Four banks, one for each 128 rows, are filled together: each moving tile serves all of them in turn.
+    """
+    results = []
+    for m in range(m0, m1, PARTITIONS):
+        results.append(nl.ndarray((min(PARTITIONS, m1 - m), columns), dtype=nl.float32, buffer=nl.sbuf))
     for n in range(0, columns, BANK_COLUMNS):
         end = min(n + BANK_COLUMNS, columns)
-        bank = nl.ndarray((rows, end - n), dtype=nl.float32, buffer=nl.psum)
+        banks = []
+        for result in results:
+            banks.append(nl.ndarray((result.shape[0], end - n), dtype=nl.float32, buffer=nl.psum))
         for k in range(len(lhs_panel)):
-            nisa.nc_matmul(
-                dst=bank,
-                stationary=lhs_panel[k][0 : lhs_panel[k].shape[0], m : m + rows],
-                moving=rhs_panel[k][0 : rhs_panel[k].shape[0], n:end],
-                accumulate=(k > 0),
+            depth = lhs_panel[k].shape[0]
+            for r in range(len(banks)):
+                m = m0 + r * PARTITIONS
+                nisa.nc_matmul(
+                    dst=banks[r],
+                    stationary=lhs_panel[k][0:depth, m : m + banks[r].shape[0]],
+                    moving=rhs_panel[k][0:depth, n:end],
+                    accumulate=(k > 0),
+                )
+        for r in range(len(banks)):
+            nisa.tensor_copy(
+                dst=results[r][0 : banks[r].shape[0], n:end], src=banks[r], engine=nisa.engine.vector
             )
-        nisa.tensor_copy(dst=result[0:rows, n:end], src=bank, engine=nisa.engine.vector)
-    return result
+    return results

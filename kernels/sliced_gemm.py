@@ -11,7 +11,8 @@ Engines     TensorE s (s + 1) / 2 products for s slices, the limit; ScalarE cast
             VectorE is idle; DMA.
 SBUF        For one block of block_m x block_n outputs: int32 accumulators of every diagonal, and all digit
             planes of ``depth`` * 128 rows of both operands, twice, so that the next rows load meanwhile.
-PSUM        A fresh bank for each group of ``group`` matmuls, eight rotating.
+PSUM        A fresh bank for each group of ``group`` matmuls and each 128 rows of the block; the banks of a
+            group, at most four, are filled together, and two such sets rotate.
 DMA         Operand rows hold all planes of a block side by side: 2 * slices * block_m bytes (7 KiB at
             7 x 512); result rows 4 * slices * block_n bytes (14 KiB).
 Bound       T_pe = batch s (s + 1) / 2 ceil(M/128) ceil(K/128) N / f, f the TensorE clock.
@@ -82,19 +83,8 @@ def multiply_block(lhs, rhs, row, K, bm, bn, slices, block_m, block_n, depth, gr
         end = min(k + depth * PARTITIONS, K)
         lhs_planes = load_planes(lhs, row + k, row + end, bm * slices * block_m, slices * block_m)
         rhs_planes = load_planes(rhs, row + k, row + end, bn * slices * block_n, slices * block_n)
-        for tile in range(len(totals)):
-            for t in range(slices):
-                add_diagonal(
-                    totals[tile],
-                    lhs_planes,
-                    rhs_planes,
-                    t,
-                    tile * PARTITIONS,
-                    block_m,
-                    block_n,
-                    group,
-                    k == 0,
-                )
+        for t in range(slices):
+            add_diagonal(totals, lhs_planes, rhs_planes, t, block_m, block_n, group, k == 0)
     return totals
 
 
@@ -109,29 +99,36 @@ def load_planes(source, r0, r1, column, width):
     return planes
 
 
-def add_diagonal(total, lhs_planes, rhs_planes, t, m, block_m, block_n, group, first):
-    """Add the products of planes p + q = t to diagonal t of ``total``, ``group`` matmuls to a bank."""
-    rows = total.shape[0]
+def add_diagonal(totals, lhs_planes, rhs_planes, t, block_m, block_n, group, first):
+    """Add the products of planes p + q = t to diagonal t of ``totals``, ``group`` matmuls to a bank."""
     tiles = len(lhs_planes)
     count = (t + 1) * tiles
-    diagonal = total[0:rows, t * block_n : (t + 1) * block_n]
     for g in range(0, count, group):
-        bank = nl.ndarray((rows, block_n), dtype=nl.float32, buffer=nl.psum)
+        banks = []
+        for total in totals:
+            banks.append(nl.ndarray((total.shape[0], block_n), dtype=nl.float32, buffer=nl.psum))
         for i in range(g, min(g + group, count)):
             p = i // tiles
             k = i % tiles
             depth = lhs_planes[k].shape[0]
-            nisa.nc_matmul(
-                dst=bank,
-                stationary=lhs_planes[k][0:depth, p * block_m + m : p * block_m + m + rows],
-                moving=rhs_planes[k][0:depth, (t - p) * block_n : (t - p + 1) * block_n],
-                accumulate=(i > g),
-            )
-        if first and g == 0:
-            nisa.activation(dst=diagonal, op=nl.copy, data=bank)
-        else:
-            integers = nl.ndarray((rows, block_n), dtype=nl.int32, buffer=nl.sbuf)
-            nisa.activation(dst=integers, op=nl.copy, data=bank)
-            nisa.tensor_tensor(
-                dst=diagonal, data1=diagonal, data2=integers, op=nl.add, engine=nisa.engine.gpsimd
-            )
+            for r in range(len(banks)):
+                m = p * block_m + r * PARTITIONS
+                nisa.nc_matmul(
+                    dst=banks[r],
+                    stationary=lhs_planes[k][0:depth, m : m + banks[r].shape[0]],
+                    moving=rhs_planes[k][0:depth, (t - p) * block_n : (t - p + 1) * block_n],
+                    accumulate=(i > g),
+                )
+        for r in range(len(banks)):
+            diagonal = totals[r][0 : banks[r].shape[0], t * block_n : (t + 1) * block_n]
+            add_bank(diagonal, banks[r], first and g == 0)
+
+
+def add_bank(diagonal, bank, first):
+    """Add a bank to its part of a diagonal; the first one is the diagonal so far."""
+    if first:
+        nisa.activation(dst=diagonal, op=nl.copy, data=bank)
+    else:
+        integers = nl.ndarray(bank.shape, dtype=nl.int32, buffer=nl.sbuf)
+        nisa.activation(dst=integers, op=nl.copy, data=bank)
+        nisa.tensor_tensor(dst=diagonal, data1=diagonal, data2=integers, op=nl.add, engine=nisa.engine.gpsimd)

@@ -92,7 +92,7 @@ class Chip:
         the core's share of HBM (A2).
     dma_transpose_share, dma_transpose_sbuf_share
         Share of the DMA rate that a transpose from HBM or SBUF reaches (A3; assumed for trn3); 0 where no
-        figure is published.
+        figure is published, and every element is taken to be a row of its own.
     start_ns, end_ns
         Of an executable, before the first and after the last instruction. trn1: 17 and 5 us
         (``nki/guides/tutorials/fused_mamba.rst``, profile). trn2: 30 and 5 us, fitted once to the square

@@ -93,7 +93,7 @@ def _files(timeline: Timeline, known: argparse.Namespace, title: str) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None] | None]:
-    """A progress bar, where tqdm is installed and someone looks."""
+    """A progress bar of both halves, simulating and scheduling, where tqdm is installed and someone looks."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -102,7 +102,7 @@ def _progress() -> Iterator[Callable[[int], None] | None]:
     except ImportError:
         yield None
         return
-    with tqdm(unit=" instructions", delay=1.0, leave=False) as bar:
+    with tqdm(desc="simulated and scheduled", unit=" instructions", delay=1.0, leave=False) as bar:
 
         def advance(count: int) -> None:
             bar.update(count)

@@ -105,7 +105,7 @@ def put(dst: NkiTensor, values: Array) -> None:
     if values is not target and not dst.storage.core.dry:
         if values.shape != target.shape:
             values = values.reshape(target.shape)
-        target[...] = dst.kind.narrow(values)
+        dst.kind.store(values, target)
     dst.storage.wrote(dst)
 
 

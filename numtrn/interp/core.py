@@ -6,12 +6,17 @@ running core is found through a context variable: threads and nested calls do no
 
 from __future__ import annotations
 
+import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from numtrn.interp.arena import Arena
 from numtrn.interp.dtypes import Array
 from numtrn.interp.faults import fault, hazard
+from numtrn.interp.matmuls import Matmuls
 from numtrn.machine import Chip
 
 if TYPE_CHECKING:
@@ -29,11 +34,17 @@ class Launch(Protocol):
     def size(self) -> int:
         """Number of cores."""
 
-    def meet(self, rank: int, key: object, payload: Any) -> Any:
+    def meet(self, rank: int, key: tuple[object, ...], payload: Any) -> Any:
         """Wait for the other core at the same point and return what it brought."""
 
-    def shared(self, rank: int, size: int, carrier: Any, where: str) -> Array:
+    def shared(self, rank: int, size: int, carrier: Any, where: str, dry: bool) -> Array:
         """The memory of this core's next allocation in shared HBM."""
+
+    def note(self, rank: int, writes: Sequence[Any], reads: Sequence[Any]) -> None:
+        """Remember what an instruction touches."""
+
+    def accesses(self, rank: int, raw: Array) -> Any:
+        """What a core did to a tensor since the last barrier, which is forgotten."""
 
 
 class Described(Protocol):
@@ -94,6 +105,14 @@ class Instruction:
     options: tuple[tuple[str, object], ...] = ()
 
 
+class Watch(weakref.ref[Any]):
+    """A reference to a tile that does not keep it, the tile's number, and its place in an arena."""
+
+    __slots__ = ("place", "serial")
+    serial: int
+    place: tuple[Arena, int, int] | None
+
+
 @dataclass
 class Registers:
     """Accumulator registers of one engine: partial results of the lanes from ``start``."""
@@ -107,7 +126,9 @@ class Core:
     """State of one run on one core.
 
     A ``dry`` core allocates and computes no data; ``sizes`` holds, if a log is kept, the SBUF bytes of a
-    partition and the PSUM banks of each allocation.
+    partition and the PSUM banks of each allocation. ``arenas`` are by whether it is PSUM, and carrier.
+    ``passed`` holds the geometries of operands that no rule objects to, so that each is judged once; None
+    where hazards are let pass, since those are to be told again.
     """
 
     chip: Chip
@@ -116,6 +137,9 @@ class Core:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     engines: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENGINES, 0))
     live: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    watches: dict[int, Watch] = field(default_factory=dict)
+    ended: list[Watch] = field(default_factory=list)
+    placed: Any = None
     sbuf_bytes: int = 0
     psum_banks: int = 0
     peak_sbuf_bytes: int = 0
@@ -123,7 +147,9 @@ class Core:
     serial: int = 0
     vector_registers: Registers | None = None
     scalar_registers: Registers | None = None
-    scratch: dict[str, Array] = field(default_factory=dict)
+    matmuls: Matmuls = field(default_factory=Matmuls)
+    passed: set[object] | None = field(default_factory=set)
+    arenas: dict[tuple[bool, Any], Arena] = field(default_factory=dict)
     version: tuple[int, int] = (0, 6)
     rank: int = 0
     launch: Launch | None = None
@@ -140,6 +166,8 @@ class Core:
     ) -> None:
         """Count an instruction, and log it if a log is kept."""
         self.engines[engine] += 1
+        if self.launch is not None and name != "core_barrier":
+            self.launch.note(self.rank, writes, reads)
         if self.log is not None:
             self.log.append(
                 Instruction(
@@ -158,6 +186,10 @@ class Core:
 
     def allocate(self, serial: int, label: str, sbuf_bytes: int, psum_banks: int) -> None:
         """Take SBUF bytes of every partition, or PSUM banks, for one tile (H4)."""
+        if self.matmuls.products:
+            self.matmuls.finish()
+        if self.ended:
+            self._release()
         if self.sbuf_bytes + sbuf_bytes > self.chip.sbuf_usable_bytes:
             self._full(
                 "SBUF", 0, sbuf_bytes, self.sbuf_bytes, self.chip.sbuf_usable_bytes, "bytes a partition"
@@ -172,11 +204,35 @@ class Core:
         self.peak_sbuf_bytes = max(self.peak_sbuf_bytes, self.sbuf_bytes)
         self.peak_psum_banks = max(self.peak_psum_banks, self.psum_banks)
 
-    def release(self, serial: int) -> None:
-        """Give back what a tile took; called when its last reference goes."""
-        _, sbuf_bytes, psum_banks = self.live.pop(serial)
-        self.sbuf_bytes -= sbuf_bytes
-        self.psum_banks -= psum_banks
+    def arena(self, psum: bool, carrier: np.dtype[Any]) -> Arena:
+        """The host memory of tiles of SBUF or PSUM of one element type."""
+        found = self.arenas.get((psum, carrier))
+        if found is None:
+            chip = self.chip
+            lane = chip.psum_banks * chip.psum_bank_bytes if psum else chip.sbuf_partition_bytes
+            found = self.arenas[psum, carrier] = Arena(carrier, chip.partitions * lane // carrier.itemsize)
+        return found
+
+    def watch(self, storage: object, serial: int) -> Watch:
+        """Give back what a tile took once its last reference is gone.
+
+        Only a built-in method runs at that moment: Python code there would swallow a Ctrl-C.
+        """
+        watch = Watch(storage, self.ended.append)
+        watch.serial, watch.place = serial, None
+        self.watches[serial] = watch
+        return watch
+
+    def _release(self) -> None:
+        while self.ended:
+            watch = self.ended.pop()
+            del self.watches[watch.serial]
+            _, sbuf_bytes, psum_banks = self.live.pop(watch.serial)
+            self.sbuf_bytes -= sbuf_bytes
+            self.psum_banks -= psum_banks
+            if watch.place is not None:
+                arena, start, size = watch.place
+                arena.give(start, size)
 
     def _full(self, memory: str, column: int, want: int, have: int, limit: int, unit: str) -> None:
         sizes = sorted(((tile[1:][column], tile[0]) for tile in self.live.values()), reverse=True)

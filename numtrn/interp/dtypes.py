@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from numtrn.interp.faults import fault, hazard
 
-__all__ = ["DTYPES", "Array", "DType", "lookup", "of_numpy"]
+__all__ = ["DTYPES", "Array", "DType", "blocks", "lookup", "of_numpy"]
 
 Array = NDArray[Any]
 F32 = np.dtype(np.float32)
+BLOCK = 1 << 14
+"""Elements of a block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,8 @@ class DType:
         ``"float"``, ``"int"`` or ``"bool"``.
     widen, narrow
         From carrier to float32 and back, rounding to nearest even.
+    whole
+        Of an integer type, the integers that ``narrow`` gives, in floating point; assignment casts them.
     matmul
         Whether TensorE multiplies it, from which generation; 0 for never.
     """
@@ -54,16 +58,32 @@ class DType:
     widen: Callable[[Array], Array]
     narrow: Callable[[Array], Array]
     matmul: int = 0
+    whole: Callable[[Array], Array] | None = None
 
     @cached_property
     def bytes(self) -> int:
         """Bytes of an element."""
         return int(self.carrier.itemsize)
 
+    def store(self, values: Array, target: Array) -> None:
+        """Write float32 values, cast, into an array of the carrier and of the same shape."""
+        if self.whole is None:
+            target[...] = self.narrow(values)
+            return
+        for rows in blocks(target):
+            target[rows] = self.whole(values[rows])
+
     @property
     def is_float(self) -> bool:
         """Whether it is a floating type."""
         return self.family == "float"
+
+
+def blocks(values: Array) -> list[slice]:
+    """Rows to work on at a time where several passes are made, so that a block stays in cache."""
+    rows = len(values)
+    step = max(1, BLOCK * rows // max(1, values.size))
+    return [slice(start, start + step) for start in range(0, rows, step)]
 
 
 def _same(values: Array) -> Array:
@@ -134,23 +154,23 @@ def _narrow_float8(kind: np.dtype[Any]) -> Callable[[Array], Array]:
     return narrow
 
 
-def _narrow_int(kind: np.dtype[Any]) -> Callable[[Array], Array]:
+def _whole(kind: np.dtype[Any]) -> Callable[[Array], Array]:
     """To nearest even, saturating (``release-notes/components/nki.rst``, 0.6)."""
     low, high = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
 
-    def narrow(values: Array) -> Array:
-        whole = np.rint(values)
+    def round_values(values: Array) -> Array:
+        whole: Array = np.rint(values)
         least, most = (float(whole.min()), float(whole.max())) if whole.size else (0.0, 0.0)
         if least != least or most != most:
             hazard("H22", f"NaN has no documented {kind.name} value; an element to be cast is NaN")
             whole = np.nan_to_num(whole, nan=0.0, posinf=np.inf, neginf=-np.inf)
             least, most = float(whole.min()), float(whole.max())
         if least >= low and most <= high:
-            return whole.astype(kind)
+            return whole
         clipped: Array = np.clip(whole.astype(np.float64), low, high)
-        return clipped.astype(kind)
+        return clipped
 
-    return narrow
+    return round_values
 
 
 def _narrow_bool(values: Array) -> Array:
@@ -166,7 +186,8 @@ def _float8(name: str, matmul: int) -> DType:
 def _int(name: str) -> DType:
     kind = np.dtype(name)
     widen = _widen_int32 if kind.itemsize == 4 else _widen
-    return DType(name, kind, kind, "int", widen, _narrow_int(kind))
+    whole = _whole(kind)
+    return DType(name, kind, kind, "int", widen, lambda values: whole(values).astype(kind), whole=whole)
 
 
 _BF16 = np.dtype(ml_dtypes.bfloat16)

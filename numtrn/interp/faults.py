@@ -18,7 +18,16 @@ from typing import Any, NoReturn
 from numtrn.errors import KernelHazardWarning, NumtrnError
 from numtrn.interp.hazards import HAZARDS, Checks
 
-__all__ = ["KernelFault", "allowing", "fault", "hazard", "strictness"]
+__all__ = [
+    "KernelFault",
+    "MissingNameError",
+    "allowing",
+    "fault",
+    "hazard",
+    "lowered",
+    "missing",
+    "strictness",
+]
 
 _HERE = str(Path(__file__).parent) + os.sep
 
@@ -38,6 +47,17 @@ class KernelFault(NumtrnError):  # noqa: N818
         super().__init__(f"{rule}: {text}" + (f" ({where})" if where else ""))
         self.rule = rule
         self.where = where
+
+
+class MissingNameError(KernelFault, AttributeError):
+    """A name that NKI has and this interpreter does not, so that ``hasattr`` and ``getattr`` work as ever."""
+
+
+def missing(what: str) -> NoReturn:
+    """Refuse a name that is not here."""
+    raise MissingNameError(
+        "unsupported", f"this interpreter does not have {what} yet, or NKI does not", kernel_line()
+    ) from None
 
 
 def fault(rule: str, text: str, where: str | None = None) -> NoReturn:
@@ -74,6 +94,11 @@ def allowing(*rules: str) -> AbstractContextManager[None]:
     """Let hazards of these rules pass in runs without levels of their own, for code that is not ours."""
     levels = {**_STRICTNESS.get()[0].levels, **dict.fromkeys(rules, "off")}
     return strictness(Checks(levels=levels))
+
+
+def lowered() -> bool:
+    """Whether any hazard is let pass here."""
+    return any(level != "error" for level in _STRICTNESS.get()[0].levels.values())
 
 
 def hazard(rule: str, text: str, where: str | None = None) -> None:

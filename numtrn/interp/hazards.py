@@ -68,9 +68,12 @@ def _hazards() -> list[Hazard]:
         ),
         Hazard(
             id="H5",
-            rule="Manual addresses do not overlap and start on a bank",
+            rule="Tiles placed by address fit, start on a bank in PSUM, and are not read after another tile"
+            " was written over them",
             source=True,
-            note="Refused altogether: documents differ on whether the offset counts bytes or elements",
+            note="The offset counts bytes; one document says elements, hence a warning in source. Lowering it"
+            " lets reads pass; the rest stays an error",
+            then="each tile keeps its values, as if its memory were its own",
         ),
         Hazard(
             id="H6",
@@ -188,10 +191,12 @@ def _hazards() -> list[Hazard]:
         ),
         Hazard(
             id="H35",
-            rule="Outputs are whole tensors in shared HBM, written completely; arguments are not written",
+            rule="Outputs are whole tensors in shared HBM, written completely; an argument is written only if"
+            " it is returned or annotated nt.mutable_tensor, and then it is written",
             source=True,
-            note="Lowering it lets unwritten parts pass, and outputs in private HBM; the rest stays an error",
-            then="unwritten floats come back as NaN and integers as 4",
+            note="Lowering it lets unwritten parts pass, outputs in private HBM, and undeclared writes of"
+            " arguments; the rest stays an error",
+            then="unwritten floats come back as NaN and integers as 4, and an argument is what was written",
         ),
         Hazard(
             id="H36",
@@ -204,15 +209,18 @@ def _hazards() -> list[Hazard]:
             id="H37",
             rule="Registers and variables of device loops stay out of Python's own control flow",
             source=True,
-            note="In source: within one function; registers that are passed on are not followed",
+            note="In source: within one function, also tensors of a device loop's body that outlive it;"
+            " registers that are passed on are not followed",
             then="the value that the register has in this run decides",
         ),
         Hazard(
             id="H38",
-            rule="On two cores, control flow and shared constants do not depend on the core",
-            running=False,
+            rule="On two cores, control flow and shared constants do not depend on the core, and what one"
+            " writes to shared HBM the other touches only after a core_barrier",
             source=True,
-            note="Races between the cores of kernel[2] are not looked for while it runs",
+            note="In source: control flow and constants; while running: races, whatever the order of the run."
+            " Cores that wait for each other in vain stay an error",
+            then="what came last in this run counts, which may differ in the next",
         ),
         Hazard(
             id="H39",

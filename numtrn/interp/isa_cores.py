@@ -8,6 +8,7 @@ from numtrn.interp.enums import MemoryRegion, expect
 from numtrn.interp.enums import dma_engine as dma_engines
 from numtrn.interp.enums import engine as engines
 from numtrn.interp.faults import fault
+from numtrn.interp.races import check
 from numtrn.interp.rules import dma_operand, int32, tensor, writable
 from numtrn.interp.tensor import NkiTensor
 
@@ -73,8 +74,11 @@ def core_barrier(
         fault("H41", f"engine must be one that runs instructions; got {engine!r}")
     storage = data.storage
     key = ("core_barrier", id(storage.raw))
-    other = launch.meet(core.rank, key, storage.written())
-    storage.learn(other)
+    mine = launch.accesses(core.rank, storage.raw)
+    written, theirs = launch.meet(core.rank, key, (storage.written(), mine))
+    if core.rank == 0:
+        check(mine, theirs)
+    storage.learn(written)
     launch.meet(core.rank, ("after", *key), None)
     unit = "gpsimd" if engine is engines.sync else engine.name
-    core.issue(unit, "core_barrier", (), (data,))
+    core.issue(unit, "core_barrier", (data,), (data,))

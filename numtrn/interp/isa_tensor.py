@@ -11,6 +11,7 @@ from numtrn.interp.core import Core, running
 from numtrn.interp.dtypes import BFLOAT16, F32, FLOAT32, TFLOAT32, Array
 from numtrn.interp.enums import expect, matmul_perf_mode
 from numtrn.interp.faults import fault, hazard
+from numtrn.interp.matmuls import Product
 from numtrn.interp.memory import OTHER, READ, UNWRITTEN
 from numtrn.interp.rules import flag, partition_start, tile, writable
 from numtrn.interp.tensor import NkiTensor
@@ -34,14 +35,14 @@ def nc_matmul(
 ) -> None:
     """``dst = stationary.T @ moving``, or added to ``dst``, in float32.
 
-    The order of summation over the partitions is not documented; here it is that of NumPy's float32 BLAS.
+    The order of summation over the partitions is not documented; here it is that of NumPy's float32 BLAS,
+    which may sum consecutive matmuls of one accumulation group together (``matmuls.py``).
     """
     core = running()
     tile(dst, "dst", core)
     tile(stationary, "stationary", core)
     tile(moving, "moving", core)
     writable(dst)
-    _memories(dst, stationary, moving)
     double = perf_mode is not matmul_perf_mode.none
     if double:
         if tile_size and tile_size[1] != 128:
@@ -50,9 +51,7 @@ def nc_matmul(
     rows = stationary.shape[0]
     width = stationary.size // rows // (2 if double else 1)
     length = moving.size // rows // (2 if double else 1)
-    _sizes(core, dst, stationary, moving, width, length)
-    _types(core, stationary, moving)
-    one_bank(core, dst)
+    _geometry(core, dst, stationary, moving, width, length)
     if tile_position or tile_size:
         _tiling(core, tile_position, tile_size, rows, width)
     if is_transpose:
@@ -61,13 +60,20 @@ def nc_matmul(
     else:
         if dst.kind is not FLOAT32 and (core.chip.generation < 4 or dst.kind is not BFLOAT16):
             fault("H9", f"a matmul result must be float32 (or bfloat16 from gen4) in PSUM; dst is {dst}")
-        a, b = _operand(stationary), _operand(moving)
         if is_stationary_onezero or is_moving_onezero:
-            _onezero(is_stationary_onezero, a, "stationary")
-            _onezero(is_moving_onezero, b, "moving")
-        if double:
-            a, b = a.reshape(2 * rows, width), b.reshape(2 * rows, length)
-        _multiply(core, dst, flat(a).T, flat(b), adds(dst, accumulate))
+            _onezero(is_stationary_onezero, stationary, "stationary")
+            _onezero(is_moving_onezero, moving, "moving")
+        storage = stationary.storage
+        if not storage.full:
+            storage.require(stationary)
+        storage = moving.storage
+        if not storage.full:
+            storage.require(moving)
+        add = adds(dst, accumulate)
+        if not core.dry and (double or not _entered(core, dst, stationary, moving, add)):
+            depth = rows * (2 if double else 1)
+            a, b = _operand(stationary), _operand(moving)
+            _multiply(core, dst, a.reshape(depth, width), b.reshape(depth, length), add)
     dst.storage.wrote_matmul(dst)
     if is_transpose:
         dst.storage.set_origin(dst, OTHER)
@@ -85,41 +91,36 @@ def nc_matmul(
     )
 
 
+def _entered(core: Core, dst: NkiTensor, stationary: NkiTensor, moving: NkiTensor, add: bool) -> bool:
+    """Leave the product of plain matrices to be computed with its neighbours (``matmuls.py``)."""
+    target, one, other = dst.matrix, stationary.matrix, moving.matrix
+    if dst.kind is not FLOAT32 or target is None or one is None or other is None:
+        return False
+    product = Product(target, one, other, add)
+    core.matmuls.enter(product, dst.storage, stationary.storage, moving.storage)
+    return True
+
+
 def _multiply(core: Core, dst: NkiTensor, a: Array, b: Array, add: bool) -> None:
     target = flat(dst.array)
     if dst.kind is FLOAT32 and np.may_share_memory(target, dst.array):
-        if not add:
-            np.matmul(a, b, out=target)
-            return
-        part = _scratch(core, target.shape)
-        np.matmul(a, b, out=part)
-        np.add(target, part, out=target)
+        core.matmuls.multiply(target, a, b, add)
         return
-    part = _scratch(core, target.shape)
-    np.matmul(a, b, out=part)
+    part = core.matmuls.scratch(target.shape)
+    np.matmul(a.T, b, out=part)
     if add:
         part += dst.kind.widen(target)
     dst.array[...] = dst.kind.narrow(part).reshape(dst.shape)
 
 
-def _scratch(core: Core, shape: tuple[int, ...]) -> Array:
-    key = f"matmul{shape}"
-    part = core.scratch.get(key)
-    if part is None:
-        part = core.scratch[key] = np.empty(shape, F32)
-    return part
-
-
 def _operand(data: NkiTensor) -> Array:
-    """An operand in float32, from the image of its tile if it is narrow."""
-    storage, kind = data.storage, data.kind
-    if not storage.full:
-        storage.require(data)
-    if kind is FLOAT32:
-        return data.array
-    if kind is TFLOAT32:
-        return data.array if storage.kind is TFLOAT32 else kind.narrow(data.array)
-    return storage.image_of(data) if kind is storage.kind else kind.widen(data.array)
+    """An operand in float32."""
+    if not data.storage.full:
+        data.storage.require(data)
+    kind = data.kind
+    if kind is TFLOAT32 and data.storage.kind is not TFLOAT32:
+        return kind.narrow(data.array)
+    return data.array if data.storage.core.dry else kind.widen(data.array)
 
 
 def adds(dst: NkiTensor, accumulate: bool | None) -> bool:
@@ -164,6 +165,22 @@ def _not_begun(dst: NkiTensor) -> None:
     hazard(
         "H11", f"a matmul cannot add to what another instruction wrote (undefined on hardware); dst is {dst}"
     )
+
+
+def _geometry(
+    core: Core, dst: NkiTensor, stationary: NkiTensor, moving: NkiTensor, width: int, length: int
+) -> None:
+    """The rules on what is where, and how large, and of which type; asked once for equal operands."""
+    passed = core.passed
+    operands = (dst.geometry, stationary.geometry, moving.geometry, width)
+    if passed is not None and operands in passed:
+        return
+    _memories(dst, stationary, moving)
+    _sizes(core, dst, stationary, moving, width, length)
+    _types(core, stationary, moving)
+    one_bank(core, dst)
+    if passed is not None:
+        passed.add(operands)
 
 
 def _memories(dst: NkiTensor, stationary: NkiTensor, moving: NkiTensor) -> None:
@@ -261,8 +278,9 @@ def _double_row(
             fault("H29", f"double_row needs float8 operands of shape [K, 2, free]; got {data}")
 
 
-def _onezero(claimed: bool, values: Array, argument: str) -> None:
+def _onezero(claimed: bool, data: NkiTensor, argument: str) -> None:
     flag(claimed, f"is_{argument}_onezero")
+    values = _operand(data)
     if claimed and not ((values == 0) | (values == 1)).all():
         hazard("H8", f"is_{argument}_onezero=True needs zeros and ones only; {argument} has other values")
 

@@ -76,7 +76,7 @@ def tensor_tensor(
     if op.family == "bitvec":
         put_bits(dst, _bitvec(op, (dst, data1, data2), bits(data1), bits(data2).reshape(data1.shape)))
     elif gpsimd and integers and not op.gpsimd:
-        put_bits(dst, _exact(op, dst, bits(data1), bits(data2).reshape(data1.shape)))
+        _exact(op, dst, bits(data1), bits(data2).reshape(data1.shape))
     else:
         out = result(dst, data1.shape)
         _apply(op, wide(data1), wide(data2).reshape(data1.shape), False, out)
@@ -101,7 +101,8 @@ def tensor_scalar(
     core = running()
     one_of(engine, (engines.vector, engines.scalar, engines.gpsimd), "tensor_scalar")
     _operators(core, op0, op1)
-    if (op1 is None) is not (operand1 is None) and not (op1 is not None and op1.family == "unary"):
+    single = op1 is not None and (op1.family == "unary" or op1.name == "invert")
+    if (op1 is None) is not (operand1 is None) and not single:
         fault("H18", f"op1 and operand1 go together; got {op1} and {operand1!r}")
     gpsimd = op0.gpsimd or (op1 is not None and op1.gpsimd)
     _scalar_engine(engine, op0, op1, gpsimd)
@@ -227,7 +228,7 @@ def tensor_scalar_reduce(
     _inputs(core, dst, (data,), False)
     if reduce_res is not None:
         _per_partition(core, reduce_res, data)
-        apart(dst, reduce_res)
+        apart(dst, reduce_res, data, operand0, reduce_init)
     one = _lane(core, op0, operand0, dst, data, "operand0", False)
     init = None if reduce_init is None else lane_operand(reduce_init, data, "reduce_init", core)
     out = result(dst, data.shape)
@@ -392,15 +393,20 @@ def _apply(op: Operator, values: Array, other: Any, reverse: bool, out: Array) -
         op.compute(values, other, out=out)
 
 
-def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> Array:
-    """32-bit integers as GpSimd computes them, without rounding."""
+def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> None:
+    """Write 32-bit integers as GpSimd computes them, without rounding."""
     assert op.compute is not None
     if dst.storage.core.dry:
         return one  # there are no values whose sum could overflow
     if op.name == "add" and one.dtype == other.dtype == dst.kind.carrier == np.int32:
         least, most = int(one.min()) + int(other.min()), int(one.max()) + int(other.max())
         if least >= -(2**31) and most < 2**31:
-            return np.add(one, other)
+            if dst.shape == one.shape:
+                np.add(one, other, out=dst.array)
+                dst.storage.wrote(dst)
+            else:
+                put_bits(dst, np.add(one, other))
+            return
     unsigned = one.dtype == np.uint32 and other.dtype == np.uint32 and op.name == "multiply"
     kind = np.uint64 if unsigned else np.int64
     out = np.empty(one.shape, kind)
@@ -411,7 +417,7 @@ def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> Array:
             "H21",
             f"GpSimd integer overflow is not documented; {op} gave {out.min()}..{out.max()} for {dst.dtype}",
         )
-    return out.astype(dst.kind.carrier)
+    put_bits(dst, out.astype(dst.kind.carrier))
 
 
 def _same_integers(operands: tuple[NkiTensor, ...], op: Operator) -> None:
@@ -442,6 +448,8 @@ def _bitvec_scalar(
 ) -> Array:
     data = operands[-1]
     if op.name == "invert":
+        if value is not None and (isinstance(value, NkiTensor) or value != 0):
+            fault("H18", f"the operand of the unary {op} must be None or 0; got {value!r}")
         _same_integers(operands, op)
         return np.invert(values)
     other: Any

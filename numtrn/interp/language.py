@@ -12,12 +12,13 @@ from numtrn.interp.access import bits, put
 from numtrn.interp.core import running, since
 from numtrn.interp.dtypes import Array, lookup, of_numpy
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, missing
 from numtrn.interp.isa_data import dma_copy, dma_transpose, memset, tensor_copy
 from numtrn.interp.isa_random import dropout as drop
-from numtrn.interp.isa_random import generator, set_rng_seed
+from numtrn.interp.isa_random import set_rng_seed, uniform
 from numtrn.interp.isa_scan import BN_STATS_MAX
 from numtrn.interp.memory import Storage
+from numtrn.interp.placed import PlacedStorage
 from numtrn.interp.rules import AP_DIMS, constant, int32, tensor
 from numtrn.interp.tensor import ASSIGN, NkiTensor
 
@@ -57,10 +58,8 @@ def ndarray(
     name: str = "",
     address: Any = None,
 ) -> NkiTensor:
-    """A new tensor with undefined contents."""
+    """A new tensor with undefined contents, where the kernel or, without an address, a compiler puts it."""
     core = running()
-    if address is not None:
-        fault("H5", f"this interpreter does not have manual addresses yet; got address={address!r}")
     if type(buffer) is not MemoryRegion:
         fault("H41", f"buffer must be nl.sbuf, nl.psum, nl.hbm or nl.shared_hbm; got {buffer!r}")
     if not isinstance(shape, (tuple, list)) or not shape:
@@ -73,6 +72,8 @@ def ndarray(
             fault("H3", f"a tile has at most {core.chip.partitions} partitions; got {sizes}")
         if not 2 <= len(sizes) <= AP_DIMS:
             fault("H30", f"a tile has 2 to {AP_DIMS} dimensions, the first the partitions; got {sizes}")
+    if address is not None:
+        return NkiTensor.of(PlacedStorage(core, lookup(dtype), sizes, buffer, name, address))
     return NkiTensor.of(Storage(core, lookup(dtype), sizes, buffer, name))
 
 
@@ -188,7 +189,7 @@ def rand(
 ) -> NkiTensor:
     """A new tensor of uniform numbers from 0 to 1."""
     out = ndarray(shape, dtype, buffer, name)
-    put(out, generator(running()).random(out.shape, dtype=np.float32))
+    put(out, uniform(running(), out))
     running().issue("vector", "rng", (out,), ())
     return out
 
@@ -338,4 +339,6 @@ class TileSize:
         return running().chip.sbuf_usable_bytes // 4
 
     def __getattr__(self, name: str) -> int:
-        fault("unsupported", f"this interpreter does not have nl.tile_size.{name} yet")
+        if name.startswith("__"):
+            raise AttributeError(name)
+        missing(f"nl.tile_size.{name}")

@@ -2,7 +2,7 @@
 
 A tensor (``tensor.py``) is a window on a ``Storage``. Reading an element that nothing wrote is refused
 (H6); the bookkeeping is a flag for storages written completely and a lazy mask for the others.
-A float32 image of narrow floating tiles is kept for TensorE, which reads the same tile many times.
+Tiles take their memory from an arena (``arena.py``), which also keeps float32 images for TensorE.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from numtrn.interp.arena import Arena
 from numtrn.interp.core import Core
-from numtrn.interp.dtypes import F32, Array, DType
+from numtrn.interp.dtypes import Array, DType
 from numtrn.interp.enums import MemoryRegion
 from numtrn.interp.faults import hazard
 
@@ -38,6 +39,21 @@ class Window(Protocol):
     def array(self) -> Array:
         """The elements, as their carrier."""
 
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """Which elements of a storage it looks at, and how."""
+
+
+class Writable(Protocol):
+    """What a storage needs to know of a kernel argument (``arguments.py``)."""
+
+    @property
+    def where(self) -> str:
+        """``file:line`` of the first write, or empty."""
+
+    def write(self) -> None:
+        """Prepare for the first write, or refuse it."""
+
 
 class Storage:
     """One allocation.
@@ -55,14 +71,19 @@ class Storage:
     name
         The kernel's name for it, or empty.
     data
-        Contents of a kernel argument, one-dimensional; such a storage cannot be written.
+        Contents of a constant or a kernel argument, one-dimensional; ``argument`` says whether the latter
+        may be written.
     """
 
+    first_partition = 0  # of tiles that a kernel placed itself, another one (``placed.py``)
+
     __slots__ = (
+        "__weakref__",
+        "arena",
+        "argument",
         "buffer",
         "core",
         "full",
-        "image",
         "inferred",
         "kind",
         "mask",
@@ -71,6 +92,7 @@ class Storage:
         "origin",
         "origin_key",
         "origin_value",
+        "origin_whole",
         "psum",
         "raw",
         "readonly",
@@ -78,6 +100,7 @@ class Storage:
         "serial",
         "shape",
         "size",
+        "start",
         "taken",
         "unit",
     )
@@ -101,26 +124,37 @@ class Storage:
         self.psum = buffer is MemoryRegion.psum
         self.name = name
         self.serial = core.next_serial()
+        self.arena: Arena | None = None
+        self.start = 0  # in the arena
         self._take()
         self.readonly = data is not None
+        self.argument: Writable | None = None
         self.raw = self._memory() if data is None else data
         self.full = data is not None
         self.mask: Array | None = None
         self.unit = kind.bytes
         self.missing = 0
-        self.image: Array | None = None
         self.origin: Array | None = None
         self.origin_key: object = None
         self.origin_value = UNWRITTEN
+        self.origin_whole = UNWRITTEN  # what every location holds, if there is no mask of origins
         self.inferred = False
 
     def _memory(self) -> Array:
         """New memory, or that of the other core if in shared HBM; none on a dry core."""
-        if self.core.dry:
-            return np.empty(0, self.kind.carrier)
         launch = self.core.launch
         if launch is not None and self.buffer is MemoryRegion.shared_hbm:
-            return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label)
+            return launch.shared(self.core.rank, self.size, self.kind.carrier, self.label, self.core.dry)
+        if self.core.dry:
+            return np.empty(0, self.kind.carrier)
+        watch = self.core.watches.get(self.serial)  # of tiles that the kernel did not place itself
+        if watch is not None:
+            arena = self.core.arena(self.psum, self.kind.carrier)
+            start = arena.take(self.size)
+            if start is not None:
+                self.arena, self.start = arena, start
+                watch.place = (arena, start, self.size)
+                return arena.memory[start : start + self.size]
         return np.empty(self.size, self.kind.carrier)
 
     def written(self) -> tuple[bool, int, Array | None]:
@@ -146,15 +180,18 @@ class Storage:
     def _take(self) -> None:
         if self.buffer is MemoryRegion.sbuf:
             self.core.allocate(self.serial, self.label, self.row * self.kind.bytes, 0)
+            self.core.watch(self, self.serial)
             self.taken = True
         elif self.psum:
             banks = -(-self.row * self.kind.bytes // self.core.chip.psum_bank_bytes)
             self.core.allocate(self.serial, self.label, 0, banks)
+            self.core.watch(self, self.serial)
             self.taken = True
 
-    def __del__(self) -> None:
-        if self.taken:
-            self.core.release(self.serial)
+    @property
+    def address(self) -> tuple[int, int] | None:
+        """Partition and byte of a tile that a kernel placed itself."""
+        return None
 
     @property
     def label(self) -> str:
@@ -182,8 +219,8 @@ class Storage:
         """Remember that ``window`` was written, by an engine other than TensorE if in PSUM."""
         if not self.full:
             self._mark(window)
-        if self.image is not None:
-            self._refresh(window)
+        if self.arena is not None and self.arena.images:
+            self.arena.forget(self.start, self.size)
         if self.psum:
             self.set_origin(window, OTHER)
 
@@ -230,54 +267,40 @@ class Storage:
             part = self._window(self.mask, window)
             missing = part.reshape(*window.shape, -1).min(axis=-1) == 0
         window.array[missing] = window.kind.narrow(np.full(1, sentinel, np.float32))
-        self.image = None
-
-    # -- images ------------------------------------------------------------------------------------
-
-    def _refresh(self, window: Window) -> None:
-        if window.kind is not self.kind or window.size == self.size:
-            self.image = None
-        else:
-            self.image_of(window)[...] = self.kind.widen(window.array)
-
-    def image_of(self, window: Window) -> Array:
-        """``window`` in float32, kept until it is written; only for windows of the storage's own type."""
-        if self.core.dry:
-            return window.array
-        if self.image is None:
-            self.image = self.kind.widen(self.raw)
-        strides = tuple(4 * stride for stride in window.strides)
-        return np.ndarray(window.shape, F32, self.image, 4 * window.offset, strides)
+        if self.arena is not None and self.arena.images:
+            self.arena.forget(self.start, self.size)
 
     # -- PSUM locations ----------------------------------------------------------------------------
 
     def _origins(self, window: Window) -> Array:
+        """What each byte of ``window`` holds, one more dimension for the bytes of an element."""
         scale = self.kind.bytes
         if self.origin is None:
-            self.origin = np.zeros(self.size * scale, U8)
+            self.origin = np.full(self.size * scale, self.origin_whole, U8)
         size = window.kind.bytes
-        return np.ndarray(
-            window.shape, U8, self.origin, window.offset * size, [s * size for s in window.strides]
-        )
+        steps = [stride * size for stride in window.strides]
+        return np.ndarray((*window.shape, size), U8, self.origin, window.offset * size, (*steps, 1))
 
     def set_origin(self, window: Window, value: int) -> None:
         """Set what the locations of ``window`` hold."""
-        key = (window.offset, window.shape, window.strides, window.kind.bytes)
+        key = window.geometry
         if self.origin_value != value or self.origin_key != key:
-            self._origins(window).fill(value)
+            if window.size == self.size and window.kind.bytes == self.kind.bytes:
+                self.origin, self.origin_whole = None, value  # no need of a mask
+            else:
+                self._origins(window).fill(value)
             self.origin_key, self.origin_value = key, value
 
     def origins(self, window: Window) -> tuple[int, int]:
         """Least and greatest of what the locations of ``window`` hold."""
-        key = (window.offset, window.shape, window.strides, window.kind.bytes)
-        if self.origin_key == key:
+        if self.origin_key == window.geometry:
             return self.origin_value, self.origin_value
         part = self._origins(window)
         return int(part.min()), int(part.max())
 
     def zero_unbegun(self, window: Window) -> None:
         """Make locations zero that nothing wrote, so that a matmul can add to all of ``window``."""
-        window.array[self._origins(window) == UNWRITTEN] = 0
+        window.array[self._origins(window).min(axis=-1) == UNWRITTEN] = 0
 
     def noticed(self, window: Window) -> None:
         """Remember that matmul results were read; only asked where accumulation is inferred."""

@@ -28,10 +28,11 @@ from numtrn.interp import (
     loops,
     wrappers,
 )
+from numtrn.interp.arguments import Annotation
 from numtrn.interp.core import RUNNING, running, since
 from numtrn.interp.dtypes import DTYPES
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import fault
+from numtrn.interp.faults import fault, missing
 from numtrn.interp.importing import Setting, chosen_chip, replaced, setting
 from numtrn.interp.operators import OPERATORS
 from numtrn.interp.registers import NkiInstruction, NKIObject, VirtualRegister
@@ -142,23 +143,16 @@ class NkiValidationError(Exception):
     """What NKI raises; here violations are kernel faults."""
 
 
-class _Annotation:
-    """``nt.tensor``, which may be subscripted with a shape."""
-
-    def __getitem__(self, shape: Any) -> _Annotation:
-        return self
-
-
 def _module(name: str, members: Mapping[str, Any]) -> ModuleType:
     module = ModuleType(name, f"{name} as numtrn's interpreter has it.")
 
-    def missing(attribute: str) -> NoReturn:
+    def absent(attribute: str) -> NoReturn:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
-        fault("unsupported", f"this interpreter does not have {name}.{attribute} yet, or NKI does not")
+        missing(f"{name}.{attribute}")
 
     module.__dict__.update(members)
-    module.__dict__["__getattr__"] = missing
+    module.__dict__["__getattr__"] = absent
     return module
 
 
@@ -223,7 +217,7 @@ def _language() -> ModuleType:
 
 def _all() -> Mapping[str, ModuleType]:
     isa, nl = _isa(), _language()
-    typing = _module("nki.typing", {"tensor": _Annotation(), "mutable_tensor": _Annotation()})
+    typing = _module("nki.typing", {"tensor": Annotation(), "mutable_tensor": Annotation(mutable=True)})
     members = {"jit": jit, "simulate": simulate, "isa": isa, "language": nl, "typing": typing, "__path__": []}
     members["collectives"] = collectives = _module("nki.collectives", {})
     nki = _module("nki", members)

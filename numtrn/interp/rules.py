@@ -27,6 +27,7 @@ __all__ = [
     "flag",
     "int32",
     "lane_operand",
+    "lanes_distinct",
     "not_both_psum",
     "one_of",
     "operator",
@@ -61,20 +62,24 @@ def tile(value: Any, argument: str, core: Core, gpsimd: bool = False) -> None:
     if gpsimd and storage.psum:
         hazard("H14", f"GpSimd cannot access PSUM (A2); {argument} is {value}")
     if not value.lawful:
-        access_limits(value, argument)
-        value.lawful = partition_layout(value, argument)
+        passed = core.passed
+        if passed is None or value.geometry not in passed:
+            access_limits(value, argument)
+            if partition_layout(value, argument) and passed is not None:
+                passed.add(value.geometry)
+        value.lawful = passed is not None
 
 
 def partition_start(value: NkiTensor) -> int:
     """Partition where the access begins."""
-    return value.offset // value.row
+    return value.offset // value.row + value.storage.first_partition
 
 
-def partition_layout(value: NkiTensor, argument: str) -> int:
-    """Consecutive partitions, at most 128, from a legal start (H1, H2, H3; A2); 1 if so."""
+def partition_layout(value: NkiTensor, argument: str) -> bool:
+    """Consecutive partitions, at most 128, from a legal start (H1, H2, H3; A2); whether it is so."""
     count = value.shape[0]
     partition_rows(value, argument)
-    start = value.offset // value.row
+    start = value.offset // value.row + value.storage.first_partition
     step = 32 if count <= 32 else 64 if count <= 64 else value.storage.core.chip.partitions
     if start % step:
         hazard(
@@ -82,8 +87,8 @@ def partition_layout(value: NkiTensor, argument: str) -> int:
             "a compute operand starts at partition 0, 32, 64 or 96 if it has at most 32 partitions,"
             f" at 0 or 64 if at most 64, else at 0; {argument} has {count} from {start}: {value}",
         )
-        return 0
-    return 1
+        return False
+    return True
 
 
 def partition_rows(value: NkiTensor, argument: str) -> None:
@@ -130,7 +135,9 @@ def dma_operand(value: Any, argument: str, core: Core) -> None:
 def writable(dst: NkiTensor) -> None:
     """A destination may be written, each element once (H35)."""
     if dst.storage.readonly:
-        fault("H35", f"kernel arguments are not written; allocate nl.shared_hbm and return it; dst is {dst}")
+        if dst.storage.argument is None:
+            fault("H35", f"a constant is not written; allocate nl.shared_hbm; dst is {dst}")
+        dst.storage.argument.write()
     if dst.overlaps:
         fault("H30", f"a destination must not repeat elements; dst is {dst} with strides {dst.strides}")
 
@@ -164,10 +171,18 @@ def distinct(dst: NkiTensor, data: NkiTensor, argument: str) -> None:
         )
 
 
-def apart(dst: NkiTensor, second: NkiTensor) -> None:
-    """The two results of one instruction do not overlap."""
+def lanes_distinct(dst: NkiTensor, *values: Any) -> None:
+    """What ``distinct`` says, of the operands that are tiles."""
+    for value in values:
+        if isinstance(value, NkiTensor):
+            distinct(dst, value, "an operand")
+
+
+def apart(dst: NkiTensor, second: NkiTensor, *inputs: Any) -> None:
+    """The two results of one instruction do not overlap; the second is an input, or apart from them."""
     if dst.storage is second.storage and np.shares_memory(dst.array, second.array):
         fault("alias", f"reduce_res must not overlap dst; got {second} and {dst}")
+    lanes_distinct(second, *inputs)
 
 
 def one_of(value: engine, allowed: tuple[engine, ...], function: str) -> None:
@@ -195,9 +210,12 @@ def constant(value: Any, argument: str) -> np.float32:
     """A compile-time number, as the engines take it: float32 (H33)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         fault("H41", f"{argument} must be a number or a tile; got {value!r}")
-    if isinstance(value, int) and not -(2**31) <= value < 2**31:
-        fault("H33", f"integers in kernels have 32 bits; {argument} is {value}")
     single = np.float32(value)
+    if isinstance(value, (int, np.integer)):
+        if not -(2**31) <= value < 2**31:
+            fault("H33", f"integers in kernels have 32 bits; {argument} is {value}")
+        if int(single) != value:
+            hazard("H21", f"constants become float32, which has no {value}; {argument} is it")
     if np.isinf(single) and not np.isinf(value):
         fault("H33", f"floats in kernels are float32; {argument} is {value!r}")
     return single
@@ -224,5 +242,7 @@ def lane_operand(
     if value.kind is not FLOAT32 and not any_float:
         fault("H18", f"{argument} must be float32; got {value}")
     value.storage.require(value)
+    if value.storage.inferred:
+        value.storage.noticed(value)
     wide = value.kind.widen(value.array)
     return wide if data.ndim == value.ndim else wide.reshape((-1,) + (1,) * (data.ndim - 1))

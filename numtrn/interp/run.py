@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from numtrn.errors import NumtrnError
+from numtrn.interp.arguments import Arguments
 from numtrn.interp.core import RUNNING, Core, Instruction
 from numtrn.interp.cores import Pair
-from numtrn.interp.dtypes import Array, lookup, of_numpy
+from numtrn.interp.dtypes import Array, lookup
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import KernelFault, fault, hazard, raised_line, strictness
+from numtrn.interp.faults import KernelFault, fault, hazard, lowered, raised_line, strictness
 from numtrn.interp.hazards import Checks
-from numtrn.interp.memory import Storage
 from numtrn.interp.modules import Kernel
-from numtrn.interp.registers import NKIObject
 from numtrn.interp.tensor import NkiTensor, row_major
 from numtrn.machine import Chip
 
@@ -74,6 +72,7 @@ def simulate(
     checks: Checks | None = None,
     version: str = "0.6",
     keywords: Mapping[str, Any] | None = None,
+    tick: Callable[[int], None] | None = None,
 ) -> Run:
     """Run a kernel on one core, or on two if it is ``kernel[2]``.
 
@@ -82,8 +81,9 @@ def simulate(
     kernel
         A function, with or without ``nki.jit``, whose ``nki`` modules are those of ``numtrn.interp.modules``.
     arguments
-        Arrays become tensors in HBM that the kernel cannot write; None, bool, int, float, str, enum members,
-        kernel-side records, tuples and dicts of these and dtypes are compile-time values.
+        Arrays become tensors in HBM; one that the kernel writes is updated in place when the run ends
+        without an error (``arguments.py``). None, bool, int, float, str, enum members, kernel-side records,
+        tuples and dicts of these and dtypes are compile-time values.
     chip
         The chip to be.
     keep_log
@@ -99,6 +99,8 @@ def simulate(
         refused unless that is let pass.
     keywords
         Arguments by name.
+    tick
+        With a log, called with the number of instructions issued since the last call.
 
     Returns
     -------
@@ -114,23 +116,57 @@ def simulate(
     where = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
     if version not in VERSIONS:
         fault("H41", f"version must be one of {', '.join(VERSIONS)}; got {version!r}", where)
-    start = _Start(marked.function, tuple(arguments), dict(keywords or {}), checks)
-    log: list[Instruction] | None = [] if keep_log else None
-    if marked.cores == 1:
-        core = Core(chip, log, dry, version=VERSIONS[version])
-        _, values = _on_core(start, core, where)
-        return _record(core, values)
-    if chip.generation < 3:
+    given = Arguments(marked.function, arguments, keywords or {}, dry, where)
+    start = _Start(marked.function, given, checks)
+    try:
+        cores = _cores(marked.cores, chip, keep_log, dry, VERSIONS[version], tick, where)
+        return _run(start, cores, where)
+    except BaseException:
+        given.restore()
+        raise
+
+
+class _Counted(list[Instruction]):
+    """A log that tells of its growth."""
+
+    def __init__(self, tick: Callable[[int], None]) -> None:
+        super().__init__()
+        self._tick = tick
+
+    def append(self, item: Instruction) -> None:
+        """Add an instruction."""
+        super().append(item)
+        if len(self) & 1023 == 0:
+            self._tick(1024)
+
+
+def _cores(
+    count: int,
+    chip: Chip,
+    keep_log: bool,
+    dry: bool,
+    version: tuple[int, int],
+    tick: Callable[[int], None] | None,
+    where: str,
+) -> list[Core]:
+    """The cores that run the kernel, fresh."""
+    if count > 1 and chip.generation < 3:
         fault("H38", f"kernel[2] needs gen3; {chip.name} is gen2", where)
-    if dry:
-        fault("unsupported", "a dry run is one of one core; kernel[2] runs with data", where)
-    pair = Pair()
-    cores = [
-        Core(chip, [] if keep_log else None, version=VERSIONS[version], rank=rank, launch=pair)
-        for rank in range(pair.size)
-    ]
+    pair = Pair() if count > 1 else None
+    logs = [(_Counted(tick) if tick else []) if keep_log else None for _ in range(count)]
+    return [Core(chip, log, dry, version=version, rank=rank, launch=pair) for rank, log in enumerate(logs)]
+
+
+def _run(start: _Start, cores: list[Core], where: str) -> Run:
+    pair = cores[0].launch
+    if not isinstance(pair, Pair):
+        _, values = _on_core(start, cores[0], where)
+        return _record(cores[0], values)
     (first, _), (second, _) = pair.run(lambda rank: _on_core(start, cores[rank], where))
-    outputs = _joined(cores[0], first, second, where)
+    with strictness(start.checks):
+        pair.finish()
+        outputs = _joined(cores[0], first, second, where)
+        start.arguments.finish(_tuple(first))
     records = [_record(core, outputs) for core in cores]
     return replace(records[0], others=tuple(records[1:]))
 
@@ -140,8 +176,7 @@ class _Start:
     """What every core begins with."""
 
     function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    keywords: dict[str, Any]
+    arguments: Arguments
     checks: Checks | None
 
 
@@ -150,18 +185,22 @@ def _on_core(start: _Start, core: Core, where: str) -> tuple[Any, Array | tuple[
     token = RUNNING.set(core)
     try:
         with strictness(start.checks), np.errstate(all="ignore"):
-            values = [_argument(core, value, at, where) for at, value in enumerate(start.arguments)]
-            named = {name: _argument(core, value, name, where) for name, value in start.keywords.items()}
+            if lowered():
+                core.passed = None
+            values, named = start.arguments.on(core)
             returned = _call(start.function, values, named, where)
-            return returned, _outputs(core, returned, where) if core.launch is None else ()
+            if core.launch is not None:
+                return returned, ()
+            outputs = _outputs(core, returned, where)
+            start.arguments.finish(_tuple(returned))
+            return returned, outputs
     finally:
         RUNNING.reset(token)
 
 
 def _joined(core: Core, first: Any, second: Any, where: str) -> Array | tuple[Array, ...]:
     """The outputs of two cores, which are the same tensors, each written in parts."""
-    one = first if isinstance(first, tuple) else (first,)
-    other = second if isinstance(second, tuple) else (second,)
+    one, other = _tuple(first), _tuple(second)
     for mine, theirs in zip(one, other, strict=False):
         if isinstance(mine, NkiTensor) and isinstance(theirs, NkiTensor):
             if mine.storage.raw is not theirs.storage.raw:
@@ -170,6 +209,10 @@ def _joined(core: Core, first: Any, second: Any, where: str) -> Array | tuple[Ar
     if len(one) != len(other):
         fault("H38", f"both cores return the same tensors; got {len(one)} and {len(other)}", where)
     return _outputs(core, first, where)
+
+
+def _tuple(returned: Any) -> tuple[Any, ...]:
+    return returned if isinstance(returned, tuple) else (returned,)
 
 
 def _record(core: Core, outputs: Array | tuple[Array, ...]) -> Run:
@@ -194,53 +237,6 @@ def _call(function: Callable[..., Any], values: list[Any], named: dict[str, Any]
         raise KernelFault("python", text, raised_line(error) or where) from error
 
 
-def _argument(core: Core, value: Any, position: int | str, where: str) -> Any:
-    """A kernel argument as the kernel sees it (``nki/get-started/nki-language-guide.rst``)."""
-    if isinstance(value, np.ndarray):
-        return _tensor(core, value, position, where)
-    return _compile_time(value, position, where)
-
-
-def _tensor(core: Core, value: Array, position: int | str, where: str) -> NkiTensor:
-    kind = of_numpy(value.dtype)
-    if kind is None:
-        fault("H41", f"argument {position} has dtype {value.dtype}, which NKI does not have", where)
-    if value.ndim == 0 or value.size == 0:
-        fault(
-            "H41", f"argument {position} must have elements and a dimension; got shape {value.shape}", where
-        )
-    if core.dry:
-        data = np.empty(0, kind.carrier)
-    else:
-        data = np.ascontiguousarray(value).reshape(-1).view(kind.carrier)
-    data.flags.writeable = False
-    return NkiTensor.of(
-        Storage(core, kind, value.shape, MemoryRegion.shared_hbm, f"argument{position}", data)
-    )
-
-
-def _compile_time(value: Any, position: int | str, where: str) -> Any:
-    """A compile-time value; floats are rounded to float32, which is what NKI has."""
-    if value is None or isinstance(value, (bool, str, Enum, NKIObject)):
-        return value
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _compile_time(item, position, where) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_compile_time(item, position, where) for item in value)
-    if isinstance(value, int):
-        if not -(2**31) <= value < 2**31:
-            fault("H33", f"integers in kernels have 32 bits; argument {position} is {value}", where)
-        return value
-    if isinstance(value, float):
-        if np.isfinite(value) and not np.isfinite(np.float32(value)):
-            fault("H33", f"floats in kernels are float32; argument {position} is {value!r}", where)
-        return float(np.float32(value))
-    allowed = "arrays, None, bool, int, float, str, enum members, records, tuples or dicts of these"
-    return fault(
-        "H41", f"kernel arguments are {allowed}; argument {position} is a {type(value).__name__}", where
-    )
-
-
 def _outputs(core: Core, returned: Any, where: str) -> Array | tuple[Array, ...]:
     if isinstance(returned, tuple):
         if not returned:
@@ -250,12 +246,18 @@ def _outputs(core: Core, returned: Any, where: str) -> Array | tuple[Array, ...]
 
 
 def _output(core: Core, value: Any, where: str) -> Array:
-    """A returned tensor as an array: new, whole, in shared HBM and completely written (H35)."""
+    """A returned tensor as an array: whole, in shared HBM, completely written by the kernel (H35)."""
     if not isinstance(value, NkiTensor):
         fault("H35", f"a kernel returns a tensor or a tuple of tensors; got {value!r}", where)
     storage = value.storage
-    if storage.core is not core or storage.readonly or value.on_chip:
-        fault("H35", f"an output must be allocated in nl.shared_hbm by the kernel; got {value}", where)
+    given = storage.argument is not None and bool(storage.argument.where)
+    if storage.core is not core or (storage.readonly and not given) or value.on_chip:
+        fault(
+            "H35",
+            "an output must be allocated in nl.shared_hbm by the kernel, or be an argument that it wrote;"
+            f" got {value}",
+            where,
+        )
     if storage.buffer is not MemoryRegion.shared_hbm:
         hazard("H35", f"an output must be allocated in nl.shared_hbm by the kernel; got {value}", where)
     if (
@@ -274,4 +276,5 @@ def _output(core: Core, value: Any, where: str) -> Array:
     kind = lookup(value.dtype)
     if core.dry:
         return np.broadcast_to(np.zeros((), kind.numpy), value.shape)
-    return storage.raw.view(kind.numpy).reshape(value.shape)
+    flat = storage.raw.copy() if given else storage.raw
+    return flat.view(kind.numpy).reshape(value.shape)

@@ -180,8 +180,8 @@ def _special(
     """Rules of single functions (H5, H11, H36, H40)."""
     name = path.rpartition(".")[2]
     if path in ALLOCATE and not _nothing(given.get("address")):
-        text = "manual addresses differ between documents (bytes or elements); found address=; leave it out"
-        yield Report("H5", node, text)
+        text = "documents differ on what an address counts; found address=; give bytes, or leave it out"
+        yield Report("H5", node, text, "warning")
     if path in ALLOCATE[1:4] and source.path(given.get("buffer", node)) == "nki.language.psum":
         text = f"a matmul must not add to what nl.{name} wrote; use nl.ndarray, and accumulate=False first"
         yield Report("H11", node, text, "warning")

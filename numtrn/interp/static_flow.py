@@ -9,10 +9,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from numtrn.interp.operators import OPERATORS
 from numtrn.interp.static_names import ALLOCATE
 from numtrn.interp.static_source import Function, Report, Source, bindings, nodes
+from numtrn.interp.wrappers import FUNCTIONS
 
 __all__ = ["check"]
+
+MAKES = {
+    *ALLOCATE,
+    *(f"nki.language.{name}" for name in ("load", "load_transpose2d", "rand", "zeros_like")),
+    *(f"nki.language.{name}" for name in (*FUNCTIONS, *OPERATORS)),
+}
+"""Functions that return a new tensor."""
 
 
 def check(source: Source) -> Iterator[Report]:
@@ -28,8 +37,9 @@ def check(source: Source) -> Iterator[Report]:
 def _registers(source: Source, kernel: Function) -> Iterator[Report]:
     """Registers and variables of device loops in Python's own control flow (H37)."""
     registers, loops = _register_names(source, kernel)
+    tensors = _tensor_names(source, kernel)
     for node in nodes(kernel.node):
-        for place, expression in _python_uses(node):
+        for place, expression in _python_uses(node, tensors):
             for name in _names(expression) & (registers | loops):
                 text = f"a register has no value while compiling; found {name} in {place}; use nl.while_loop"
                 yield Report("H37", node, text)
@@ -40,6 +50,9 @@ def _registers(source: Source, kernel: Function) -> Iterator[Report]:
                     yield Report("H37", node, text)
         if isinstance(node, ast.For) and _dynamic(source, kernel, node):
             yield from _escaping(source, kernel, node)
+            yield from _kept(source, kernel, node)
+        if isinstance(node, ast.FunctionDef):  # again bodies of nl.fori_loop
+            yield from _kept(source, kernel, node)
         if isinstance(node, ast.With):
             yield from _reorder(source, kernel, node)
 
@@ -65,7 +78,18 @@ def _dynamic(source: Source, kernel: Function, node: ast.For) -> bool:
     return isinstance(call, ast.Call) and source.path(call.func, kernel.local) == "nki.language.dynamic_range"
 
 
-def _python_uses(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+def _tensor_names(source: Source, kernel: Function) -> set[str]:
+    """Names that may be tensors: parameters, and what is allocated here."""
+    made = {
+        name
+        for node in nodes(kernel.node)
+        for name, value in bindings(node)
+        if isinstance(value, ast.Call) and source.path(value.func, kernel.local) in ALLOCATE
+    }
+    return made | {argument.arg for argument in kernel.node.args.args}
+
+
+def _python_uses(node: ast.AST, tensors: set[str]) -> Iterator[tuple[str, ast.expr]]:
     """Expressions that Python evaluates while compiling, and what they stand in."""
     if isinstance(node, (ast.If, ast.While, ast.IfExp)):
         yield ("while" if isinstance(node, ast.While) else "if"), node.test
@@ -73,7 +97,16 @@ def _python_uses(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         if node.func.id in ("range", "int", "float", "bool", "min", "max"):
             yield from ((f"{node.func.id}()", argument) for argument in node.args)
     elif isinstance(node, ast.Subscript):
-        yield "an index", node.slice
+        tensor = isinstance(node.value, ast.Name) and node.value.id in tensors
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        yield from (("an index", part) for part in parts if not (tensor and _indexable(part)))
+
+
+def _indexable(part: ast.expr) -> bool:
+    """Whether a register may stand there: as an index of a tensor, or as the start of nl.ds."""
+    if isinstance(part, ast.Call) and part.args:
+        part = part.args[0] if isinstance(part.func, ast.Attribute) and part.func.attr == "ds" else part
+    return isinstance(part, ast.Name)
 
 
 def _names(expression: ast.expr) -> set[str]:
@@ -83,18 +116,57 @@ def _names(expression: ast.expr) -> set[str]:
 def _escaping(source: Source, kernel: Function, loop: ast.For) -> Iterator[Report]:
     """Tensors allocated in the body of a device loop and used after it."""
     inside = {child for statement in loop.body for child in ast.walk(statement)}
-    born = {
-        name
-        for child in inside
-        for name, value in bindings(child)
-        if isinstance(value, ast.Call) and source.path(value.func, kernel.local) in ALLOCATE
-    }
+    born = _born(source, kernel, inside)
     for node in nodes(kernel.node):
         if not (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in born):
             continue
         if node not in inside and node.lineno > loop.lineno:
             text = f"tensors of a device loop's body end with it; found {node.id} outside; allocate it before"
             yield Report("H37", node, text)
+
+
+def _born(source: Source, kernel: Function, inside: set[ast.AST]) -> set[str]:
+    """Names of tensors made in the body of a device loop."""
+    found = ((name, value) for child in inside for name, value in bindings(child))
+    return {name for name, value in found if value is not None and _makes(source, kernel, value)}
+
+
+def _makes(source: Source, kernel: Function, value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and source.path(value.func, kernel.local) in MAKES
+
+
+def _kept(source: Source, kernel: Function, loop: ast.For | ast.FunctionDef) -> Iterator[Report]:
+    """Tensors made in the body of a device loop and put into a list or a record from outside it."""
+    inside = {child for statement in loop.body for child in ast.walk(statement)}
+    born = _born(source, kernel, inside)
+    own = {name for child in inside for name, _ in bindings(child)}
+    for child in sorted(inside, key=lambda node: getattr(node, "lineno", 0)):
+        for holder, value in _puts(child):
+            tensor = value.id if isinstance(value, ast.Name) else "one"
+            if holder not in own and (tensor in born or _makes(source, kernel, value)):
+                found = f"found {tensor} kept in {holder}"
+                text = f"tensors of a device loop's body end with it; {found}; allocate it before"
+                yield Report("H37", child, text)
+
+
+def _puts(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """What a statement puts into a list, a dict or a record, by the holder's name."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        holder = node.func.value
+        if isinstance(holder, ast.Name) and node.func.attr in ("append", "insert", "setdefault"):
+            yield from ((holder.id, argument) for argument in node.args)
+    elif isinstance(node, ast.Assign):
+        for target in node.targets:
+            base = target.value if isinstance(target, (ast.Subscript, ast.Attribute)) else None
+            if isinstance(base, ast.Name) and not _slices(target):
+                yield base.id, node.value
+
+
+def _slices(target: ast.expr) -> bool:
+    """Whether it is part of a tensor, which is refused elsewhere."""
+    return isinstance(target, ast.Subscript) and any(
+        isinstance(part, ast.Slice) for part in ast.walk(target.slice)
+    )
 
 
 def _reorder(source: Source, kernel: Function, block: ast.With) -> Iterator[Report]:

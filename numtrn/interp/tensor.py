@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 
 from numtrn.interp.absent import absent
+from numtrn.interp.arena import Matrix
 from numtrn.interp.core import Operand
 from numtrn.interp.dtypes import Array, DType, lookup
 from numtrn.interp.enums import MemoryRegion
-from numtrn.interp.faults import fault, hazard
+from numtrn.interp.faults import fault, hazard, missing
 from numtrn.interp.memory import Storage
 from numtrn.interp.registers import NKIObject, VirtualRegister
 
@@ -32,18 +34,28 @@ INDIRECT: list[bool] = []
 
 
 class DynamicSlice:
-    """``nl.ds(start, size)``: a slice by start and size."""
+    """``nl.ds(start, size)``: a slice by start, which may be a register, and size."""
 
     __slots__ = ("size", "start")
 
-    def __init__(self, start: int, size: int) -> None:
+    def __init__(self, start: int | VirtualRegister, size: int) -> None:
         self.start = start
         self.size = size
 
 
-def ds(start: int, size: int) -> DynamicSlice:
-    """A slice by start and size."""
+def ds(start: int | VirtualRegister, size: int) -> DynamicSlice:
+    """A slice by start, which may be a register, and size."""
     return DynamicSlice(start, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dynamic:
+    """A dimension whose place is in a register: elements of an index, what the view keeps, its range."""
+
+    register: VirtualRegister
+    scale: int
+    size: int
+    limit: int
 
 
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -69,6 +81,7 @@ class NkiTensor(NKIObject):
 
     __slots__ = (
         "_array",
+        "_geometry",
         "base",
         "kind",
         "lawful",
@@ -98,11 +111,12 @@ class NkiTensor(NKIObject):
         self.strides = strides
         self.offset = offset
         self.row = row  # elements of a partition
-        self.size = math.prod(shape)
+        self.size = shape[0] * shape[1] if len(shape) == 2 else math.prod(shape)
         self.overlaps = overlaps
         self.base = base  # the whole storage, as allocated or reshaped
-        self.lawful = 0  # what rules.py found out about it
+        self.lawful = False  # rules.py found nothing against it
         self._array: Array | None = None
+        self._geometry: tuple[object, ...] | None = None
 
     @classmethod
     def of(cls, storage: Storage) -> NkiTensor:
@@ -132,6 +146,11 @@ class NkiTensor(NKIObject):
         return self.storage.name
 
     @property
+    def address(self) -> tuple[int, int] | None:
+        """Partition and byte where the kernel placed it; None if it left that to the compiler."""
+        return self.storage.address
+
+    @property
     def on_chip(self) -> bool:
         """Whether it is in SBUF or PSUM."""
         return self.storage.taken
@@ -139,18 +158,46 @@ class NkiTensor(NKIObject):
     @property
     def array(self) -> Array:
         """The elements, as their carrier, in place."""
-        if self._array is None:
-            storage, kind, strides = self.storage, self.kind, self.strides
-            if storage.core.dry:
-                self._array = absent(self.shape, kind.carrier, strides, self.offset)
+        storage = self.storage
+        core = storage.core
+        if core.matmuls.products:
+            core.matmuls.finish()
+        found = self._array
+        if found is None:
+            kind, strides = self.kind, self.strides
+            if core.dry:
+                found = absent(self.shape, kind.carrier, strides, self.offset)
             else:
                 size = kind.bytes
                 if len(strides) == 2:
                     steps: tuple[int, ...] = (strides[0] * size, strides[1] * size)
                 else:
-                    steps = tuple(stride * size for stride in strides)
-                self._array = np.ndarray(self.shape, kind.carrier, storage.raw, self.offset * size, steps)
-        return self._array
+                    steps = tuple([stride * size for stride in strides])
+                found = np.ndarray(self.shape, kind.carrier, storage.raw, self.offset * size, steps)
+            self._array = found
+        return found
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """All that a rule on access can ask of it: equal for tensors that differ only in storage."""
+        found = self._geometry
+        if found is None:
+            psum = self.storage.psum
+            found = (self.offset, self.shape, self.strides, self.kind, self.row, self.overlaps, psum)
+            self._geometry = found
+        return found
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """Where it is in an arena, if it is a matrix in the type of its storage with contiguous rows."""
+        storage, shape, kind = self.storage, self.shape, self.kind
+        arena = storage.arena
+        if len(shape) != 2 or arena is None or kind is not storage.kind:
+            return None
+        step, along = self.strides
+        if along != 1:
+            return None
+        return Matrix(arena, kind.widen, storage.start + self.offset, step, shape[0], shape[1])
 
     @property
     def region(self) -> Operand:
@@ -172,20 +219,24 @@ class NkiTensor(NKIObject):
 
     def __getitem__(self, key: Any) -> NkiTensor:
         if type(key) is tuple and len(key) == 2 and len(self.shape) == 2:
-            plain = self._block(*key)
-            if plain is not None:
-                return plain
+            rows, columns = key
+            if type(rows) is type(columns) is slice and rows.step is columns.step is None:
+                plain = self._block(rows.start, rows.stop, columns.start, columns.stop)
+                if plain is not None:
+                    return plain
         if type(key) is not tuple:
             key = (key,)
         ndim = len(self.shape)
-        if Ellipsis in key:
-            at = key.index(Ellipsis)
-            key = key[:at] + (slice(None),) * (ndim - len(key) + 1) + key[at + 1 :]
+        for at, item in enumerate(key):
+            if item is Ellipsis:  # by identity: a register is not compared
+                key = key[:at] + (slice(None),) * (ndim - len(key) + 1) + key[at + 1 :]
+                break
         if len(key) > ndim:
             fault("H31", f"at most {ndim} indices for {self}; got {len(key)}")
         shape: list[int] = []
         strides: list[int] = []
         offset = self.offset
+        dynamic: _Dynamic | None = None
         for axis, item in enumerate(key):
             length = self.shape[axis]
             stride = self.strides[axis]
@@ -203,6 +254,13 @@ class NkiTensor(NKIObject):
                 shape.append(-((start - stop) // step))
                 strides.append(stride * step)
                 offset += start * stride
+            elif type(item) is VirtualRegister or (
+                type(item) is DynamicSlice and type(item.start) is VirtualRegister
+            ):
+                dynamic = self._dynamic(axis, item, dynamic)
+                if dynamic.size:
+                    shape.append(dynamic.size)
+                    strides.append(stride)
             elif type(item) is DynamicSlice:
                 if not 0 <= item.start < item.start + item.size <= length:
                     self._outside(axis, slice(item.start, item.start + item.size))
@@ -222,23 +280,39 @@ class NkiTensor(NKIObject):
         if len(shape) == 1 and self.on_chip:
             shape.append(1)
             strides.append(1)
-        return NkiTensor(
+        view = NkiTensor(
             self.storage, self.kind, tuple(shape), tuple(strides), offset, self.row, self.overlaps
         )
+        if dynamic is not None:
+            return IndirectTensor(view, dynamic.scale, scalar=dynamic.register, limit=dynamic.limit)
+        return view
 
-    def _block(self, rows: Any, columns: Any) -> NkiTensor | None:
+    def _dynamic(self, axis: int, item: Any, before: _Dynamic | None) -> _Dynamic:
+        """An index or a slice whose place is in a register (``nki/get-started/nki-language-guide.rst``)."""
+        self._new("a register in an index", (0, 4))
+        if before is not None:
+            fault("H31", f"one dimension is indexed by a register; dimension {axis} of {self} is another")
+        sliced = type(item) is DynamicSlice
+        size = int(item.size) if sliced else 1
+        if not 1 <= size <= self.shape[axis]:
+            fault("H31", f"nl.ds has a size of 1 to {self.shape[axis]} here; got {size} of {self}")
+        register = item.start if sliced else item
+        if not sliced and self.on_chip:
+            self._ambiguous(axis, item)
+        kept = size if sliced or (axis == 0 and self.on_chip) else 0
+        return _Dynamic(register, self.strides[axis], kept, self.shape[axis] - size + 1)
+
+    def _block(self, a: Any, b: Any, c: Any, d: Any) -> NkiTensor | None:
         """The usual case, ``t[a:b, c:d]`` inside a matrix, without the generality; None for all others."""
-        if type(rows) is not slice or type(columns) is not slice:
+        if not (type(a) is type(b) is type(c) is type(d) is int):
             return None
-        a, b, c, d = rows.start, rows.stop, columns.start, columns.stop
-        if type(a) is type(b) is type(c) is type(d) is int and rows.step is columns.step is None:
-            height, width = self.shape
-            if 0 <= a < b <= height and 0 <= c < d <= width:
-                strides = self.strides
-                offset = self.offset + a * strides[0] + c * strides[1]
-                shape = (b - a, d - c)
-                return NkiTensor(self.storage, self.kind, shape, strides, offset, self.row, self.overlaps)
-        return None
+        height, width = self.shape
+        if not (0 <= a < b <= height and 0 <= c < d <= width):
+            return None
+        strides = self.strides
+        down, across = strides
+        offset = self.offset + a * down + c * across
+        return NkiTensor(self.storage, self.kind, (b - a, d - c), strides, offset, self.row, self.overlaps)
 
     def _outside(self, axis: int, item: slice) -> NoReturn:
         fault(
@@ -250,12 +324,8 @@ class NkiTensor(NKIObject):
     def _integer(self, axis: int, item: Any) -> int:
         if isinstance(item, bool) or not isinstance(item, (int, np.integer)):
             fault("H41", f"an index must be an int, a slice, nl.ds or Ellipsis; got {item!r}")
-        if self.on_chip and (axis == 0 or len(self.shape) < 3):
-            hazard(
-                "H39",
-                "an integer index on the partition dimension, or on a 2-D tile, keeps or drops the dimension"
-                f" depending on the NKI version; use a slice; got {item} on dimension {axis} of {self}",
-            )
+        if self.on_chip:
+            self._ambiguous(axis, item)
         index = int(item)
         length = self.shape[axis]
         if index < 0:
@@ -263,6 +333,14 @@ class NkiTensor(NKIObject):
         if not 0 <= index < length:
             fault("H31", f"an index must be inside the dimension; got {item} on dimension {axis} of {self}")
         return index
+
+    def _ambiguous(self, axis: int, item: Any) -> None:
+        if axis == 0 or len(self.shape) < 3:
+            hazard(
+                "H39",
+                "an integer index on the partition dimension, or on a 2-D tile, keeps or drops the dimension"
+                f" depending on the NKI version; use a slice; got {item} on dimension {axis} of {self}",
+            )
 
     def __setitem__(self, key: Any, value: Any) -> None:
         hazard("H39", "tensors are written by instructions (dst=...), not by assignment")
@@ -471,8 +549,21 @@ class NkiTensor(NKIObject):
         return sizes
 
     def indirect(self, index: NkiTensor, num_elem: int | None = None) -> NkiTensor:
-        """Refuse: tensor indirection of gen4 is not here."""
-        fault("unsupported", "this interpreter does not have NkiTensor.indirect yet; use nisa.nc_n_gather")
+        """Refuse: tensor indirection, which only gen4 has, is not here.
+
+        Its documents leave open what the index means (``aws-neuron/aws-neuron-sdk`` at 81ce03ae): offset i is
+        ``index[i % 16, i // 16]``, yet ``index.size`` offsets are used, which that reaches for 16 partitions
+        only (``nki/api/nki/language/__init__.py``); no dtype is given, and ``trainium3_arch.rst`` says that
+        ``nki.isa`` has no support for it.
+        """
+        chip = self.storage.core.chip
+        if chip.generation < 4:
+            fault("H29", f"NkiTensor.indirect needs gen4; {chip.name} is gen{chip.generation}")
+        fault(
+            "unsupported",
+            "this interpreter does not have NkiTensor.indirect, whose documents disagree;"
+            " use nisa.nc_n_gather",
+        )
 
     def permute(self, dims: tuple[int, ...]) -> NkiTensor:
         """Dimensions in another order (0.5.0)."""
@@ -526,7 +617,7 @@ class NkiTensor(NKIObject):
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
-        fault("unsupported", f"this interpreter does not have NkiTensor.{name} yet, or NKI does not")
+        missing(f"NkiTensor.{name}")
 
     def _free(self, dim: int, method: str) -> None:
         if not (1 if self.on_chip else 0) <= dim < self.ndim:
@@ -600,16 +691,17 @@ class IndirectTensor(NkiTensor):
         """The window at the place that the scalar says now; refuse one outside (H31)."""
         found = self.place()
         if found is None:
-            fault("H31", f"a dynamic index must stay inside the tensor; got {self._index()} for {self}")
+            fault("H31", f"a dynamic index must stay inside the tensor; got {self.index()} for {self}")
         return found
 
     def place(self) -> NkiTensor | None:
         """The window at the place that the scalar says now, or None if that is outside."""
         if self.vector is not None:
             fault("H31", f"only DMAs take an index for each row; got {self}")
-        return self._at(self._index(), self.shape, self.strides)
+        return self._at(self.index(), self.shape, self.strides)
 
-    def _index(self) -> int:
+    def index(self) -> int:
+        """What the scalar says now."""
         scalar = self.scalar
         if isinstance(scalar, VirtualRegister):
             return scalar.read()

@@ -20,7 +20,7 @@ REFUSED = {
     "nki.language.divide": "does not work on hardware; multiply by a reciprocal",
     "nki.language.fmod": "works in the official simulator, fails on hardware",
     "nki.language.mod": "works in the official simulator, fails on hardware",
-    "nki.language.NkiTensor.indirect": "tensor indirection of gen4: not here yet",
+    "nki.language.NkiTensor.indirect": "tensor indirection of gen4: its documents disagree",
 }
 MISSING = {
     "nki.isa.nc_matmul_mx": "MX matmul: left out",
@@ -45,7 +45,7 @@ NOTES = {
     "nki.language.NkiTensor.ap": "on a view refused unless rule H39 is let pass",
     "nki.language.dynamic_range": "the loop variable is a frozen register",
     "nki.language.matmul": "with transpose_x=True only, as on hardware",
-    "nki.language.ndarray": "without address: its unit is contradictory in the documentation",
+    "nki.language.ndarray": "address in bytes; one document says elements",
     "nki.language.power": "a tile as exponent only, as on hardware",
     "nki.language.rand": "random numbers are not the hardware's",
     "nki.language.gather_flattened": "axis=0 only",

@@ -234,12 +234,8 @@ def test_partition_steps_and_counts():
         tile = filled((128, 4))
         nisa.dma_copy(dst=tile[0:128:2], src=x)  # refused
 
-    def rows(x):
-        nisa.dma_copy(dst=x, src=x)  # refused
-
     refused("H2", "steps by 8", kernel=step)
     refused("H2", "steps by 8", kernel=dma_step, arguments=[np.ones((64, 4), np.float32)])
-    refused("H35", "kernel arguments are not written", kernel=rows, arguments=[np.ones((64, 4), np.float32)])
 
 
 def test_dma_and_psum():

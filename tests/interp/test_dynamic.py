@@ -121,6 +121,47 @@ def test_branching_on_a_register_where_that_is_let_pass():
         assert run(kernel).shape == (1, 2)
 
 
+def test_a_register_as_index_and_as_start_of_a_slice():
+    def kernel(x):
+        out = hbm((8, 6))
+        for i in nl.dynamic_range(0, nisa.register_alloc(8), 2):
+            nisa.dma_copy(dst=out[i], src=x[i])
+            nisa.dma_copy(dst=out[1:8][nl.ds(i, 1), 0:6], src=x[1:8][nl.ds(i, 1), 0:6])
+        tile, column = loaded(x), sbuf((8, 2))
+        nisa.tensor_copy(dst=column, src=tile[:, nl.ds(nisa.register_alloc(3), 2)])
+        return out, stored(column)
+
+    out, column = run(kernel, X)
+    assert np.array_equal(out, X)
+    assert np.array_equal(column, X[:, 3:5])
+
+
+@pytest.mark.parametrize(
+    ("use", "rule", "word"),
+    [
+        (lambda x, r: x[nl.ds(r, 3)], "H31", "stay inside the tensor; got 6"),
+        (lambda x, r: x[r:8], "H37", "comparison"),
+        (lambda x, r: x[r, r], "H31", "one dimension"),
+        (lambda x, r: x[nl.ds(r, 9)], "H31", "size of 1 to 8"),
+        (lambda x, r: x[nl.ds(r, 1)][:, nl.ds(r, 1)], "H31", "indirect again"),
+        (lambda x, r: loaded(x)[r], "H39", "an integer index on the partition"),
+    ],
+)
+def test_registers_as_indices_that_are_refused(use, rule, word):
+    def kernel(x):
+        out = hbm((3, 6))
+        nisa.dma_copy(dst=out, src=use(x, nisa.register_alloc(6)))
+        return out
+
+    with pytest.raises(KernelFault, match=f"{rule}: .*{word}"):
+        run(kernel, X)
+
+
+def test_a_register_as_index_is_new_in_0_4():
+    with pytest.raises(KernelFault, match="H39: a register in an index is new"):
+        simulate(lambda x: x[nisa.register_alloc(0)], [X], chip=CHIPS["trn2"], version="0.3")
+
+
 def test_the_offset_is_read_when_the_instruction_runs():
     def kernel(x):
         place, out = index_tile(1), sbuf((1, 6))

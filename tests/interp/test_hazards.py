@@ -16,7 +16,7 @@ from numtrn.interp import HAZARDS, Checks, KernelFault, simulate
 from numtrn.interp.faults import allowing
 from numtrn.interp.hazards import page
 from numtrn.machine import CHIPS
-from tests.interp.support import evicted, filled, hbm, loaded, nisa, nl, psum, refused, run, sbuf, stored
+from tests.interp.support import evicted, filled, hbm, loaded, nisa, nki, nl, psum, refused, run, sbuf, stored
 
 SMALLEST = []
 LOWERED = []
@@ -35,6 +35,10 @@ def smallest(hazard, message, *arguments, chip="trn2", lowered=None):
         return kernel
 
     return register
+
+
+def two_cores(kernel):
+    return nki.jit(kernel)[2]
 
 
 @pytest.mark.parametrize(("kernel", "hazard", "message", "arguments", "chip", "lowered"), SMALLEST)
@@ -117,9 +121,25 @@ def nine_banks():
     return evicted(banks[8])
 
 
-@smallest("H5", "this interpreter does not have manual addresses yet; got address=(0, 2048)")
-def manual_address():
-    return nl.ndarray((1, 1), dtype=nl.float32, buffer=nl.psum, address=(0, 2048))  # refused
+@smallest(
+    "H5",
+    "a tile is read before another at its address is written; one[1, 1] float32 is read after two[1, 1]"
+    " float32 was written over it",
+    lowered=1,
+)
+def overwritten_through_another_tile():
+    one = nl.ndarray((1, 1), dtype=nl.float32, buffer=nl.sbuf, name="one", address=(0, 64))
+    two = nl.ndarray((1, 1), dtype=nl.float32, buffer=nl.sbuf, name="two", address=(0, 64))
+    copy = sbuf((1, 1))
+    nisa.memset(dst=one, value=1.0)
+    nisa.memset(dst=two, value=2.0)
+    nisa.tensor_copy(dst=copy, src=one)  # refused
+    return stored(copy)
+
+
+@smallest("H5", "an address is a multiple of a bank, 2048 bytes; tile[1, 1] float32 is at (0, 64)")
+def psum_address_inside_a_bank():
+    return nl.ndarray((1, 1), dtype=nl.float32, buffer=nl.psum, address=(0, 64))  # refused
 
 
 @smallest(
@@ -425,13 +445,14 @@ def output_half_written():
 
 @smallest(
     "H35",
-    "kernel arguments are not written; allocate nl.shared_hbm and return it; dst is argument0[1,"
-    " 1] float32 in shared_hbm",
+    "an argument that is written is annotated nt.mutable_tensor, or returned; argument0 is neither",
     np.ones((1, 1), np.float32),
+    lowered=2,
 )
 def writes_its_argument(x):
-    tile = filled((1, 1))
+    tile = filled((1, 1), value=2.0)
     nisa.dma_copy(dst=x, src=tile)  # refused
+    return stored(tile)
 
 
 @smallest(
@@ -465,6 +486,19 @@ def accumulates_one_source(x):
     out = hbm((1, 2))
     nisa.dma_copy(dst=out, src=filled((1, 2), value=5.0))
     nisa.dma_compute(dst=out, srcs=[x], reduce_op=nl.add)  # refused
+    return out
+
+
+@smallest(
+    "H38",
+    "what one core writes, the other touches only after a core_barrier; core 0 writes tensor[1, 1] float32"
+    " in shared_hbm and core 1 writes some of it there too",
+    lowered=1,
+)
+@two_cores
+def both_cores_write_all():
+    out, tile = hbm((1, 1)), filled((1, 1))
+    nisa.dma_copy(dst=out, src=tile)  # refused
     return out
 
 

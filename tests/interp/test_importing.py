@@ -8,6 +8,7 @@ import pytest
 
 from numtrn.interp import KernelFault, importable, modules
 from numtrn.machine import CHIPS
+from tests.interp.support import nl, refused
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 SOURCE = """
@@ -92,3 +93,23 @@ def test_simulate_takes_the_chip_of_the_environment(monkeypatch, name, generatio
 
     assert np.array_equal(nki.simulate(kernel)(X, scale=2.0), 2 * X)
     assert np.array_equal(nki.simulate(nki.jit(kernel))(X, 2.0), 2 * X)
+
+
+def test_names_that_are_missing_are_missing_as_in_any_module():
+    isa, language = (modules[f"nki.{name}"] for name in ("isa", "language"))
+    for holder, name in ((isa, "quantize_mx"), (language, "conjure"), (language.tile_size, "psum_min_align")):
+        assert not hasattr(holder, name)
+        assert getattr(holder, name, 7) == 7
+        with pytest.raises(AttributeError, match=rf"unsupported: .* does not have .*{name}"):
+            getattr(holder, name)
+    with importable(), pytest.raises(ImportError, match="conjure"):
+        from nki.language import conjure  # noqa: F401
+
+
+def test_a_missing_name_in_a_kernel_is_a_fault_with_its_line():
+    def kernel(x):
+        assert not hasattr(x, "conjure")
+        assert getattr(x, "conjure", None) is None
+        nl.conjure(x)  # refused
+
+    refused("unsupported", "does not have nki.language.conjure", kernel=kernel, arguments=[X])

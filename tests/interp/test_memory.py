@@ -1,5 +1,7 @@
 """Capacity of SBUF and PSUM by live tiles, and reading what was never written."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -166,15 +168,27 @@ def test_arguments_of_ndarray():
     def later_dtype():
         nl.ndarray((4, 4), dtype="float4_e2m1fn_x4")  # refused
 
-    def addressed():
-        nl.ndarray((4, 4), dtype=nl.float32, buffer=nl.sbuf, address=(0, 0))  # refused
-
     refused("H41", "buffer", "'sbuf'", kernel=string_buffer)
     refused("H41", "dtype", "float32", kernel=numpy_dtype)
     refused("unsupported", "float4_e2m1fn_x4", kernel=later_dtype)
     refused("H41", "positive", "(0, 4)", kernel=_empty)
-    refused("H5", "address=(0, 0)", kernel=addressed)
 
 
 def _empty():
     nl.ndarray((0, 4), dtype=nl.float32, buffer=nl.shared_hbm)  # refused
+
+
+def test_the_end_of_a_tile_runs_no_python_code():
+    """Python code there, such as ``__del__``, would swallow a Ctrl-C."""
+
+    def kernel():
+        calls, tile = [], filled((1, 1024))
+        sys.setprofile(lambda frame, event, argument: calls.append(event))
+        del tile
+        sys.setprofile(None)
+        assert "call" not in calls
+        for _ in range(100):
+            filled((1, 1024))
+        return stored(filled((1, 1)))
+
+    assert simulate(kernel, [], chip=CHIPS["trn2"]).peak_sbuf_bytes == 4096

@@ -42,8 +42,8 @@ TABLE = [
     ("y = x[0:4].ap(pattern=[[1, 4]])", "H39", "error",
      "ap on a view replaces or adds its offset, by version; found ap on a slice; give ap an offset"),
     # H5, H11: allocation
-    ("y = nl.ndarray((1, 1), nl.float32, address=(0, 0))", "H5", "error",
-     "manual addresses differ between documents (bytes or elements); found address=; leave it out"),
+    ("y = nl.ndarray((1, 1), nl.float32, address=(0, 0))", "H5", "warning",
+     "documents differ on what an address counts; found address=; give bytes, or leave it out"),
     ("y = nl.zeros((1, 1), nl.float32, buffer=nl.psum)", "H11", "warning",
      "a matmul must not add to what nl.zeros wrote; use nl.ndarray, and accumulate=False first"),
     # H32: constructs
@@ -133,6 +133,8 @@ TABLE = [
      "a register has no value while compiling; found r in if; use nl.while_loop"),
     ("r = nisa.register_alloc(0)\ny = x[r + 1]", "H37", "error",
      "a register has no value while compiling; found r in an index; use nl.while_loop"),
+    ("r = nisa.register_alloc(0)\nrows = [1, 2]\ny = rows[r]", "H37", "error",
+     "a register has no value while compiling; found r in an index; use nl.while_loop"),
     ("r = nisa.register_alloc(0)\nfor i in range(r):\n    y = i", "H37", "error",
      "a register has no value while compiling; found r in range(); use nl.while_loop"),
     # H38
@@ -219,6 +221,13 @@ def test_documented_python_is_accepted():
     assert found(ACCEPTED) == []
 
 
+def test_what_a_loop_keeps_to_itself_is_accepted():
+    body = (
+        "for i in nl.dynamic_range(3):\n    t = nl.load(x)\n    held = []\n    held.append(t)\n    a = held"
+    )
+    assert not [row for row in found(body) if row[0] == "H37"]
+
+
 # -- whole files -----------------------------------------------------------------------------------
 
 K = "@nki.jit\ndef k(x):\n"
@@ -255,6 +264,26 @@ FILES = [
         "        t = nl.ndarray((1, 1), x.dtype)\n    return t",
         "H37",
         "tensors of a device loop's body end with it; found t outside; allocate it before",
+    ),
+    *(
+        (
+            f"@nki.jit\ndef k(x):\n    held = []\n    for i in nl.dynamic_range(3):\n        {body}\n"
+            "    return held[0]",
+            "H37",
+            f"tensors of a device loop's body end with it; found {name} kept in held; allocate it before",
+        )
+        for body, name in (
+            ("t = nl.ndarray((1, 1), x.dtype)\n        held.append(t)", "t"),
+            ("held.append(nl.load(x))", "one"),
+            ("t = nl.add(x, x)\n        held[0] = t", "t"),
+            ("t = nl.zeros((1, 1), x.dtype)\n        held.tile = t", "t"),
+        )
+    ),
+    (
+        K + "    held = []\n    def body(i):\n        t = nl.load(x)\n        held.append(t)\n"
+        "    nl.fori_loop(0, 3, body)\n    return held[0]",
+        "H37",
+        "found t kept in held; allocate it before",
     ),
     (
         K + "    with nl.no_reorder():\n"

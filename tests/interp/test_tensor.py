@@ -195,7 +195,7 @@ def test_reshape_needs_a_copy_exactly_when_numpy_does(sizes, new, data):
         (lambda t: t.ap(pattern=[[40, 5], [1, 8]], offset=35), "H31", "partition of 40"),
         (lambda t: t.ap(pattern=[[40, 6]], vector_offset=t), "H31", "HBM"),
         (lambda t: t.rearrange(("a",), ("a",)), "H41", "all dimensions"),
-        (lambda t: t.indirect(t), "unsupported", "NkiTensor.indirect"),
+        (lambda t: t.indirect(t), "H29", "NkiTensor.indirect needs gen4"),
         (lambda t: t.permute((1, 0, 2)), "H2", "(1, 0, 2)"),
         (lambda t: list(t), "H39", "iterated"),
     ],
@@ -235,3 +235,12 @@ def test_access_pattern_limits(shape, view, word):
         nisa.memset(dst=tile, value=1.0 if tile.dtype == "bfloat16" else 1)  # refused
 
     refused("H30", word, kernel=kernel, chip="trn3")
+
+
+def test_tensor_indirection_is_refused():
+    def kernel():
+        tile = filled((16, 4))
+        return stored(tile.indirect(tile))
+
+    with pytest.raises(KernelFault, match=r"unsupported: .* NkiTensor.indirect, whose documents disagree"):
+        run(kernel, chip="trn3")

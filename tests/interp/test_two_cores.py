@@ -88,6 +88,81 @@ def test_refused(kernel, word):
         run(nki.jit(kernel)[2], X)
 
 
+def again(x):
+    """After the barrier, a core writes what the other one may still be reading."""
+    rank, out, seen = nl.program_id(0), hbm((4, 8)), hbm((2, 8))
+    nisa.dma_copy(dst=out[2 * rank : 2 * rank + 2], src=loaded(x[0:2]))
+    nisa.core_barrier(data=out, cores=(0, 1))
+    nisa.dma_copy(dst=seen[rank : rank + 1], src=out[3 - 3 * rank : 4 - 3 * rank])
+    nisa.dma_copy(dst=out[2 * rank : 2 * rank + 2], src=loaded(x[2:4]))
+    return out, seen
+
+
+def again_after_a_barrier(x):
+    rank, out, seen = nl.program_id(0), hbm((4, 8)), hbm((2, 8))
+    nisa.dma_copy(dst=out[2 * rank : 2 * rank + 2], src=loaded(x[0:2]))
+    nisa.core_barrier(data=out, cores=(0, 1))
+    nisa.dma_copy(dst=seen[rank : rank + 1], src=out[3 - 3 * rank : 4 - 3 * rank])
+    nisa.core_barrier(data=out, cores=(0, 1))
+    nisa.dma_copy(dst=out[2 * rank : 2 * rank + 2], src=loaded(x[2:4]))
+    return out, seen
+
+
+def columns(x):
+    """Parts that interleave, and parts side by side, are apart."""
+    rank, out, side = nl.program_id(0), hbm((4, 8)), hbm((4, 8))
+    nisa.dma_copy(dst=out[:, rank:8:2], src=loaded(x[:, 0:4]))
+    nisa.dma_copy(dst=side[:, 4 * rank : 4 * rank + 4], src=loaded(x[:, 0:4]))
+    return out, side
+
+
+def scattered(x):
+    """Both cores write row 1 through an index."""
+    out, index = hbm((4, 8)), filled((2, 1), nl.uint32, nl.program_id(0))
+    nisa.iota(dst=index, pattern=[[0, 1]], offset=nl.program_id(0), channel_multiplier=1)
+    nisa.dma_copy(dst=out.ap([[8, 2], [1, 8]], vector_offset=index), src=loaded(x[0:2]))
+    return out
+
+
+def writes_an_argument(x):
+    rank = nl.program_id(0)
+    tile = loaded(x[2 * rank : 2 * rank + 2])
+    nisa.dma_copy(dst=x[rank : rank + 2], src=tile)
+    return x
+
+
+@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        (again, "core 0 writes .* core 1 reads"),
+        (scattered, "writes .* writes"),
+        (writes_an_argument, "writes"),
+    ],
+)
+def test_races(kernel, words, dry):
+    if dry and kernel is scattered:
+        pytest.skip("a dry run has no indices")
+    with pytest.raises(KernelFault, match=f"H38: what one core writes.*{words}"):
+        simulate(nki.jit(kernel)[2], [X.copy()], chip=CHIPS["trn2"], dry=dry)
+
+
+@pytest.mark.parametrize("kernel", [again_after_a_barrier, columns])
+def test_no_races(kernel):
+    run(nki.jit(kernel)[2], X)
+
+
+def test_cores_that_wait_at_different_points():
+    def kernel(x):
+        one, two = hbm((1, 1)), hbm((1, 1))
+        for data in (one, two) if nl.program_id(0) else (two, one):
+            nisa.core_barrier(data=data, cores=(0, 1))
+        return stored(loaded(x))
+
+    with pytest.raises(KernelFault, match=r"H38: core . waits at core_barrier; core . never comes"):
+        run(nki.jit(kernel)[2], X)
+
+
 def test_where_two_cores_are_not():
     with pytest.raises(KernelFault, match=r"H38: kernel\[2\] needs gen3"):
         run(nki.jit(halves)[2], X, chip="trn1")

@@ -15,11 +15,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from numtrn.interp.clock.prices import ClockError
 from numtrn.interp.clock.report import Timeline
-from numtrn.interp.clock.schedule import schedule
+from numtrn.interp.clock.schedule import schedule, schedule_pair
 from numtrn.interp.run import simulate
 from numtrn.machine import Chip
 
-__all__ = ["ClockError", "Timeline", "of_shape", "schedule", "time_kernel"]
+__all__ = ["ClockError", "Timeline", "of_shape", "schedule", "schedule_pair", "time_kernel"]
 
 
 def of_shape(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -38,19 +38,23 @@ def time_kernel(
     Parameters
     ----------
     kernel
-        As for `numtrn.interp.simulate`.
+        As for `numtrn.interp.simulate`; ``kernel[2]`` has two timelines, which meet at ``core_barrier`` and
+        ``sendrecv``.
     arguments
         Its arguments; arrays lend their shape and dtype only, see `of_shape`.
     chip
         The chip.
     tick
-        Told of progress; see `schedule`.
+        Told of progress, of instructions issued and then of instructions placed; see `schedule`.
 
     Returns
     -------
     Timeline
         A prediction.
     """
-    run = simulate(kernel, arguments, chip=chip, keep_log=True, dry=True)
+    run = simulate(kernel, arguments, chip=chip, keep_log=True, dry=True, tick=tick)
     assert run.log is not None
+    if run.others:
+        runs = (run, *run.others)
+        return schedule_pair([one.log or () for one in runs], [one.sizes for one in runs], chip, tick)
     return schedule(run.log, run.sizes, chip, tick)

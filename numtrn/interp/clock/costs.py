@@ -23,6 +23,7 @@ __all__ = [
     "interval_cycles",
     "matmul_cycles",
     "matmul_passes",
+    "memset_cycles",
     "one_operand_cycles",
     "pattern_cycles",
     "predicated_cycles",
@@ -126,6 +127,11 @@ def predicated_cycles(n: int, split: bool, chip: Chip) -> int:
 def dynamic_copy_cycles(n: int) -> int:
     """tensor_copy with a dynamic address: max(600, N) (OLD)."""
     return max(600, n)
+
+
+def memset_cycles(n: int, fast: bool, chip: Chip) -> int:
+    """memset: N; N/2 for a zero of 16 bits (OLD)."""
+    return max(ceil(n / 2) if fast else n, chip.engine_min_cycles)
 
 
 def vector_transpose_cycles(n: int, chip: Chip) -> int:

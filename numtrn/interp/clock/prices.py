@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 from numtrn.errors import NumtrnError
@@ -239,11 +239,11 @@ def _activation(instruction: Instruction, chip: Chip) -> Cost:
 
 
 def _memset(instruction: Instruction, chip: Chip) -> Cost:
-    """N (OLD memset; N/2 for a 16-bit zero is not taken, the value is not in the log)."""
     n = _free(instruction.writes[0])
     if instruction.engine == "gpsimd":
         return _gpsimd(costs.gpsimd_cycles(n), chip)
-    return _vector(max(n, chip.engine_min_cycles), chip)
+    fast = _sixteen(instruction) and bool(_option(instruction, "zero"))
+    return _vector(costs.memset_cycles(n, fast, chip), chip)
 
 
 def _by_cycles(cycles: Callable[[int, Chip], float]) -> Callable[[Instruction, Chip], Cost]:
@@ -295,11 +295,13 @@ def _transfer(instruction: Instruction, chip: Chip) -> Transfer:
     chip_side = next((operand for operand in operands if operand.buffer == "sbuf"), None)
     size = min(_row_bytes(operand) for operand in operands)
     moved = max(operand.bytes for operand in operands) * max(1, len(instruction.reads))
-    share = _transpose_share(instruction, sources[0], chip) if instruction.name == "dma_transpose" else 1.0
+    share = _transpose_share(sources[0], chip) if instruction.name == "dma_transpose" else 1.0
     if instruction.name == "dma_compute" and chip.generation < 4:
         share = 0.5  # A4: accumulating DMA has half the rate up to trn2
     if instruction.name == "dma_transpose":
-        size = _row_bytes(sources[0])
+        item = _item(sources[0])
+        size = min(_row_bytes(sources[0]), item * sources[0].shape[-1]) if share else item
+        share = share or 1.0
     rows = ceil(moved / size)
     if chip_side is None:
         first, engines = 0, min(chip.dma_engines, rows)
@@ -316,20 +318,21 @@ def _transfer(instruction: Instruction, chip: Chip) -> Transfer:
 
 def _row_bytes(operand: Operand) -> int:
     """Bytes of one contiguous run, which on chip ends with the partition."""
-    count = 1
-    for size in operand.shape:
-        count *= size
-    return _run(operand, 1 if operand.buffer == "sbuf" else 0) * (operand.bytes // count)
+    return _run(operand, 1 if operand.buffer == "sbuf" else 0) * _item(operand)
 
 
-def _transpose_share(instruction: Instruction, source: Operand, chip: Chip) -> float:
-    share = chip.dma_transpose_sbuf_share if source.buffer == "sbuf" else chip.dma_transpose_share
-    if not share:
-        raise ClockError(
-            f"no cost of {instruction.name} is published for {chip.name} (it is said to degrade bandwidth"
-            " badly); transpose on TensorE with nc_transpose"
-        )
-    return share
+def _item(operand: Operand) -> int:
+    """Bytes of an element."""
+    return operand.bytes // prod(operand.shape)
+
+
+def _transpose_share(source: Operand, chip: Chip) -> float:
+    """Share of the DMA rate; 0 on trn1, which has no transpose in its DMA: there every element is a row.
+
+    A3 describes the transposing DMA of trn2. Of trn1 only this is published, that transposes "can degrade DMA
+    bandwidth significantly" (``nki/deep-dives/nki_perf_guide.rst``, Opt #10), so the rows are an assumption.
+    """
+    return chip.dma_transpose_sbuf_share if source.buffer == "sbuf" else chip.dma_transpose_share
 
 
 def _copied(instruction: Instruction, chip: Chip) -> Cost:

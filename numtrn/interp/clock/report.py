@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -50,6 +50,9 @@ class Timeline:
         Of each instruction: its name, and its index in ``LANES``.
     begin_ns, duration_ns
         Of each instruction, the begin counted from the first one's earliest.
+    others
+        The second core's timeline, if two ran the kernel; the figures above are the first one's, but the
+        total, which ends with the later one.
     """
 
     chip: str
@@ -67,6 +70,7 @@ class Timeline:
     lanes: NDArray[np.int8]
     begin_ns: NDArray[np.float64]
     duration_ns: NDArray[np.float64]
+    others: tuple[Timeline, ...] = ()
 
     @property
     def utilisation(self) -> Mapping[str, float]:
@@ -94,6 +98,9 @@ class Timeline:
         return self.bytes_moved / self.busy_ns["dma"] if self.busy_ns["dma"] else 0.0
 
     def __str__(self) -> str:
+        if self.others:
+            cores = (replace(self, others=()), *self.others)
+            return "\n".join(f"core {rank}\n{core}" for rank, core in enumerate(cores))
         rows = [
             f"{engine:8} {self.instructions[engine]:>9,} {self.busy_ns[engine] / 1e3:>12,.1f}"
             f" {self.utilisation[engine]:>7.1%} {self.bounds_ns[engine] / 1e3:>12,.1f}"
@@ -124,10 +131,10 @@ def summarise(
     duration: NDArray[np.float64],
     done: NDArray[np.float64],
     cause: NDArray[np.int64],
+    span: float,
 ) -> Timeline:
-    """The record of a schedule."""
+    """The record of a schedule that ends at ``span``."""
     lanes = np.array([work.lane for work in works], np.int8)
-    span = float(done.max()) if done.size else 0.0
     moved = sum(cost.bytes for cost in costs if isinstance(cost, Transfer))
     bounds = dict.fromkeys(ENGINES, 0.0)
     for cost, work in zip(costs, works, strict=True):

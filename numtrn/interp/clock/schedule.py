@@ -8,17 +8,17 @@ one that can start first is placed next, so that shared resources see requests i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from numtrn.interp.clock.dependence import LANES, LOAD, Work, work_of
-from numtrn.interp.clock.prices import Cost, Transfer, price
+from numtrn.interp.clock.prices import ClockError, Cost, Transfer, price
 from numtrn.interp.clock.report import Timeline, summarise
 from numtrn.interp.core import Instruction
 from numtrn.machine import Chip
 
-__all__ = ["schedule"]
+__all__ = ["schedule", "schedule_pair"]
 
 TENSOR, VECTOR, SCALAR, GPSIMD = range(4)
 Tick = Callable[[int], None]
@@ -51,12 +51,59 @@ def schedule(
     ClockError
         If an instruction has no cost rule.
     """
-    prices = _Prices(chip)
-    costs = [prices.of(instruction) for instruction in log]
-    works = work_of(log, sizes, chip)
-    clock = _Clock(chip, costs, works)
+    clock = _Clock.of(log, sizes, chip)
     clock.run(tick)
-    return summarise(chip, log, works, costs, clock.begin, clock.busy, clock.done, clock.cause)
+    return clock.timeline(log, clock.span)
+
+
+def schedule_pair(
+    logs: Sequence[Sequence[Instruction]],
+    sizes: Sequence[Mapping[int, tuple[int, int]]],
+    chip: Chip,
+    tick: Tick | None = None,
+) -> Timeline:
+    """Put the logs of two cores on two cores of a chip, which wait for each other where they meet.
+
+    Parameters
+    ----------
+    logs, sizes
+        Of a `numtrn.interp.Run` of ``kernel[2]`` and of its ``others``.
+    chip
+        The chip whose figures count.
+    tick
+        Called with the number of instructions placed since the last call.
+
+    Returns
+    -------
+    Timeline
+        Of the first core, the second one's in ``others``; both end when the later one does.
+
+    Raises
+    ------
+    ClockError
+        If an instruction has no cost rule, or the cores do not meet equally often.
+    """
+    clocks = [_Clock.of(log, size, chip) for log, size in zip(logs, sizes, strict=True)]
+    meetings = [[at for at, item in enumerate(log) if item.name in MEETINGS] for log in logs]
+    if len(meetings[0]) != len(meetings[1]):
+        raise ClockError(
+            f"both cores meet equally often; core 0 has {len(meetings[0])} of {', '.join(MEETINGS)}, core 1"
+            f" {len(meetings[1])}"
+        )
+    for clock, other, places in zip(clocks, reversed(clocks), meetings, strict=True):
+        clock.meetings = {index: number for number, index in enumerate(places)}
+        clock.partner = other
+    while any(clock.left for clock in clocks):
+        placed = sum(clock.advance(tick) for clock in clocks)
+        if not placed and not any(clock.left and clock.step(tick, waiting=True) for clock in clocks):
+            raise ClockError("the cores wait for each other in vain; report this as an error of the clock")
+    span = max(clock.span for clock in clocks)
+    first, second = (clock.timeline(log, span) for clock, log in zip(clocks, logs, strict=True))
+    return replace(first, others=(second,))
+
+
+MEETINGS = ("core_barrier", "sendrecv")
+"""Instructions at which two cores wait for each other."""
 
 
 class _Prices:
@@ -104,6 +151,9 @@ class _Clock:
     burst: float = 0.0
     tensor_end: float = -1e18
     shared: dict[object, tuple[float, int]] = field(default_factory=dict)
+    meetings: dict[int, int] = field(default_factory=dict)
+    arrived: dict[int, float] = field(default_factory=dict)
+    partner: _Clock | None = None
 
     def __post_init__(self) -> None:
         count = len(self.works)
@@ -113,31 +163,81 @@ class _Clock:
         self.cause = np.full(count, -1, np.int64)
         self.done = np.zeros(count)
         self.end: list[float] = [-1.0] * count
+        self.left = count
+        self.queues: list[list[int]] = [[] for _ in LANES]
+        for index in range(count - 1, -1, -1):
+            self.queues[self.works[index].lane].append(index)
+        self.heads: list[tuple[float, int] | None] = [None] * len(LANES)
+
+    @classmethod
+    def of(cls, log: Sequence[Instruction], sizes: Mapping[int, tuple[int, int]], chip: Chip) -> _Clock:
+        """A clock before its first instruction."""
+        prices = _Prices(chip)
+        return cls(chip, [prices.of(instruction) for instruction in log], work_of(log, sizes, chip))
+
+    @property
+    def span(self) -> float:
+        """When the last result is there."""
+        return float(self.done.max()) if self.done.size else 0.0
+
+    def timeline(self, log: Sequence[Instruction], span: float) -> Timeline:
+        """The result, which ends at ``span``."""
+        times = (self.begin, self.busy, self.done, self.cause)
+        return summarise(self.chip, log, self.works, self.costs, *times, span)
 
     def run(self, tick: Tick | None) -> None:
         """Place all instructions."""
-        queues: list[list[int]] = [[] for _ in LANES]
-        for index in range(len(self.works) - 1, -1, -1):
-            queues[self.works[index].lane].append(index)
-        heads: list[tuple[float, int] | None] = [None] * len(LANES)
-        for count in range(len(self.works)):
-            best, start, why = -1, 0.0, -1
-            for lane, queue in enumerate(queues):
-                if not queue:
-                    continue
-                head = heads[lane]
+        while self.left:
+            self.step(tick)
+
+    def advance(self, tick: Tick | None) -> int:
+        """Place instructions until one must wait for the other core; gives their number."""
+        before = self.left
+        while self.left and self.step(tick):
+            pass
+        return before - self.left
+
+    def step(self, tick: Tick | None, waiting: bool = False) -> bool:
+        """Place the instruction that can start first; False if that is one that waits for the other core.
+
+        With ``waiting``, such instructions are passed over: the other core cannot come there before.
+        """
+        best, start, why = -1, 0.0, -1
+        blocked = False
+        for lane, queue in enumerate(self.queues):
+            if not queue:
+                continue
+            head = self.heads[lane]
+            if head is None:
+                head = self.heads[lane] = self._ready(queue[-1], lane)
                 if head is None:
-                    head = heads[lane] = self._ready(queue[-1], lane)
-                    if head is None:
-                        continue
-                begin, cause = self._start(queue[-1], lane, head)
-                if best < 0 or begin < start:
-                    best, start, why = lane, begin, cause
-            index = queues[best].pop()
-            heads[best] = None
-            self._place(index, best, start, why)
-            if tick is not None and count & 1023 == 1023:
-                tick(1024)
+                    continue
+            begin, cause = self._start(queue[-1], lane, head)
+            alone = False
+            if self.meetings and queue[-1] in self.meetings:
+                together = self._together(queue[-1], begin)
+                alone, begin = together is None, begin if together is None else together
+                if alone and waiting:
+                    continue
+            if best < 0 or begin < start:
+                best, start, why, blocked = lane, begin, cause, alone
+        if best < 0 or blocked:
+            return False
+        index = self.queues[best].pop()
+        self.heads[best] = None
+        self._place(index, best, start, why)
+        self.left -= 1
+        if tick is not None and (len(self.works) - self.left) & 1023 == 0:
+            tick(1024)
+        return True
+
+    def _together(self, index: int, begin: float) -> float | None:
+        """When both cores are where they meet; None if the other one is not known to come yet."""
+        number = self.meetings[index]
+        self.arrived[number] = begin
+        assert self.partner is not None
+        other = self.partner.arrived.get(number)
+        return None if other is None else max(begin, other)
 
     def _ready(self, index: int, lane: int) -> tuple[float, int] | None:
         """When everything it waits for has ended, and which was last; None if not all are placed."""

@@ -16,8 +16,8 @@ from numtrn.interp.clock.report import Timeline
 __all__ = ["trace_events", "write_trace"]
 
 
-def trace_events(timeline: Timeline) -> list[dict[str, Any]]:
-    """One event for each instruction, after the names of the rows."""
+def trace_events(timeline: Timeline, core: int = 0) -> list[dict[str, Any]]:
+    """One event for each instruction, after the names of the rows; a second core is a second process."""
     critical = set(timeline.critical_path)
     events: list[dict[str, Any]] = []
     ends: dict[int, list[float]] = {}
@@ -29,14 +29,16 @@ def trace_events(timeline: Timeline) -> list[dict[str, Any]]:
             {
                 "name": timeline.names[index],
                 "ph": "X",
-                "pid": 0,
+                "pid": core,
                 "tid": 1000 * lane + row,
                 "ts": (timeline.start_ns + begin) / 1e3,
                 "dur": duration / 1e3,
                 "args": {"instruction": index, "critical": index in critical},
             }
         )
-    return _names(timeline, sorted({event["tid"] for event in events})) + events
+    names = _names(timeline, core, sorted({event["tid"] for event in events}))
+    others = [event for at, other in enumerate(timeline.others) for event in trace_events(other, at + 1)]
+    return names + events + others
 
 
 def _row(ends: list[float], begin: float, end: float) -> int:
@@ -49,13 +51,13 @@ def _row(ends: list[float], begin: float, end: float) -> int:
     return len(ends) - 1
 
 
-def _names(timeline: Timeline, rows: list[int]) -> list[dict[str, Any]]:
-    title = f"{timeline.chip} core, predicted"
-    names: list[dict[str, Any]] = [{"name": "process_name", "ph": "M", "pid": 0, "args": {"name": title}}]
+def _names(timeline: Timeline, core: int, rows: list[int]) -> list[dict[str, Any]]:
+    title = f"{timeline.chip} core {core}, predicted"
+    names: list[dict[str, Any]] = [{"name": "process_name", "ph": "M", "pid": core, "args": {"name": title}}]
     for row in rows:
         lane, part = divmod(row, 1000)
         name = LANES[lane] + (f" {part}" if lane >= LOAD else "")
-        names.append({"name": "thread_name", "ph": "M", "pid": 0, "tid": row, "args": {"name": name}})
+        names.append({"name": "thread_name", "ph": "M", "pid": core, "tid": row, "args": {"name": name}})
     return names
 
 

@@ -4,6 +4,7 @@ import builtins
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -94,3 +95,29 @@ def test_importing_the_clock_needs_no_matplotlib():
     code = "import sys, numtrn.timeline; print(*[m for m in ('matplotlib', 'tqdm') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ""
+
+
+def test_progress_is_told_of_both_halves():
+    told = []
+    tiling = tile_gemm(1, 2048, 2048, 2048, 2, False)
+    found = timeline.timeline_of(tiling, "bfloat16", CHIPS["trn2"], told.append)
+    each = len(found.names) // 1024 * 1024
+    assert each > 0
+    assert sum(told) == 2 * each
+
+
+def test_a_bar_is_drawn_for_a_terminal_only(monkeypatch, capsys):
+    bars = pytest.importorskip("tqdm")
+    with timeline._progress() as tick:
+        assert tick is None
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    drawn = []
+    monkeypatch.setattr(bars, "tqdm", lambda **options: drawn.append(options) or nullcontext(_Bar(drawn)))
+    with timeline._progress() as tick:
+        tick(1024)
+    assert drawn[1:] == [1024]
+
+
+class _Bar:
+    def __init__(self, drawn):
+        self.update = drawn.append

@@ -4,10 +4,12 @@ from math import prod
 
 import pytest
 
+from numtrn.interp import simulate
 from numtrn.interp.clock import ClockError, costs
-from numtrn.interp.clock.prices import PRICES, Cost, Transfer, price
+from numtrn.interp.clock.prices import PRICES, Cost, price
 from numtrn.interp.core import Instruction, Operand
 from numtrn.machine import CHIPS
+from tests.interp.support import nisa, nl, stored
 
 TRN1, TRN2, TRN3 = (CHIPS[name] for name in ("trn1", "trn2", "trn3"))
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int32": 4, "tfloat32": 4}
@@ -63,6 +65,8 @@ def vector_ns(chip, name, n, dtype="float32", source="sbuf", inputs=1, **options
         (costs.predicated_cycles(512, False, TRN1), 1024),
         (costs.dynamic_copy_cycles(100), 600),
         (costs.vector_transpose_cycles(512, TRN1), 512),
+        (costs.memset_cycles(512, False, TRN1), 512),
+        (costs.memset_cycles(512, True, TRN1), 256),
         (costs.activation_cycles(512, False, TRN1), 512),
         (costs.activation_cycles(512, True, TRN1), 576),
         (costs.pattern_cycles(512), 662),
@@ -145,16 +149,29 @@ def test_an_unknown_instruction_is_refused(engine):
         price(instruction(engine, "conjure", [operand((128, 8))]), TRN2)
 
 
-def test_dma_transpose_has_no_figure_on_trn1():
+def test_dma_transpose_on_trn1_moves_single_elements():
     one = instruction(
         "dma",
         "dma_transpose",
         [operand((128, 16), "bfloat16")],
         [operand((16, 128), "bfloat16", "shared_hbm")],
     )
-    with pytest.raises(ClockError, match="no cost of dma_transpose is published for trn1"):
-        price(one, TRN1)
-    assert isinstance(price(one, TRN2), Transfer)
+    slow, fast = price(one, TRN1), price(one, TRN2)
+    assert slow.engines == fast.engines == 16
+    assert slow.engine_ns == 128 * costs.dma_row_ns(2, TRN1)
+    assert fast.engine_ns == costs.dma_engine_ns(1, 256, 0.9, TRN2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "cycles"), [("bfloat16", 0.0, 256), ("bfloat16", 1.0, 512), ("float32", 0.0, 512)]
+)
+def test_a_zero_of_16_bits_is_written_twice_as_fast(dtype, value, cycles):
+    def kernel():
+        nisa.memset(dst=(tile := nl.ndarray((128, 512), dtype=dtype, buffer=nl.sbuf)), value=value)
+        return stored(tile)
+
+    record = simulate(kernel, [], chip=TRN1, keep_log=True)
+    assert price(record.log[0], TRN1).busy == cycles / TRN1.vector_ghz
 
 
 def test_rows_are_dealt_to_engines_by_partition():

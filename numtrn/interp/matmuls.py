@@ -1,0 +1,118 @@
+"""Matmuls that were issued and not yet computed: neighbours are multiplied at once.
+
+An ``nc_matmul`` makes all its checks when it is issued and then only enters its product here. Products
+are computed before anything else looks at data or takes memory (`NkiTensor.array`, `Core.allocate`), so
+that between entering a product and computing it only further products are entered. These write PSUM and
+read SBUF: no operand changes meanwhile, and no kernel can tell the difference.
+
+What is gained: of consecutive products, those that share ``moving`` and continue each other's
+``stationary`` and ``dst`` become one with more columns, and those that add to the same ``dst`` become one
+with a longer contraction. BLAS then packs its operands once for several tiles.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numtrn.interp.arena import F32, Array, Matrix, aligned
+
+__all__ = ["Matmuls", "Product"]
+
+MOST = 64
+"""Products that wait at most."""
+
+
+class Product(NamedTuple):
+    """``dst = stationary.T @ moving``, or added to ``dst``."""
+
+    dst: Matrix
+    stationary: Matrix
+    moving: Matrix
+    add: bool
+
+    def wider(self, other: Product) -> Product | None:
+        """Both as one if ``other`` has the next columns of ``stationary``."""
+        if self.moving != other.moving or self.add is not other.add:
+            return None
+        stationary = self.stationary.beside(other.stationary)
+        dst = None if stationary is None else self.dst.below(other.dst)
+        if stationary is None or dst is None:
+            return None
+        return Product(dst, stationary, self.moving, self.add)
+
+    def longer(self, other: Product) -> Product | None:
+        """Both as one if ``other`` adds the next rows of the contraction."""
+        if not other.add or self.dst != other.dst:
+            return None
+        stationary = self.stationary.below(other.stationary)
+        moving = None if stationary is None else self.moving.below(other.moving)
+        if stationary is None or moving is None:
+            return None
+        return Product(self.dst, stationary, moving, self.add)
+
+
+class Matmuls:
+    """The products of one core that are entered and not computed.
+
+    Attributes
+    ----------
+    products
+        In program order, neighbours joined.
+    """
+
+    __slots__ = ("_held", "_scratch", "products")
+
+    def __init__(self) -> None:
+        self.products: list[Product] = []
+        self._held: list[Any] = []  # the storages, whose memory must not be given away meanwhile
+        self._scratch: dict[tuple[int, ...], Array] = {}
+
+    def enter(self, product: Product, *storages: object) -> None:
+        """Add a product, whose matrices are in these storages."""
+        self._held += storages
+        products = self.products
+        if products:
+            wider = products[-1].wider(product)
+            if wider is not None:
+                products[-1] = wider
+                return
+            self._lengthen()
+            if len(products) == MOST:
+                self.finish()
+                self._held += storages
+        self.products.append(product)
+
+    def _lengthen(self) -> None:
+        """Join the last two products if they are one longer contraction."""
+        products = self.products
+        if len(products) > 1:
+            longer = products[-2].longer(products[-1])
+            if longer is not None:
+                products[-2:] = [longer]
+
+    def finish(self) -> None:
+        """Compute what is entered."""
+        self._lengthen()
+        products, self.products = self.products, []
+        for product in products:
+            self.multiply(product.dst.wide, product.stationary.wide, product.moving.wide, product.add)
+        self._held.clear()
+
+    def multiply(self, dst: Array, stationary: Array, moving: Array, add: bool) -> None:
+        """One product of float32 matrices into ``dst``."""
+        if not add:
+            np.matmul(stationary.T, moving, out=dst)
+            return
+        part = self.scratch(dst.shape)
+        np.matmul(stationary.T, moving, out=part)
+        np.add(dst, part, out=dst)
+
+    def scratch(self, shape: tuple[int, ...]) -> Array:
+        """Memory for a product that is added afterwards."""
+        part = self._scratch.get(shape)
+        if part is None:
+            part = self._scratch[shape] = aligned(prod(shape), F32).reshape(shape)
+        return part
