@@ -73,7 +73,7 @@ class KernelEngine:
         for piece in _sweep(t, batch, m, k, n):
             left = kept.get("lhs", piece.lhs, pack_lhs)
             right = kept.get("rhs", piece.rhs, pack_rhs)
-            part = self._launch(t, (left, right), np.float32, (t.batch * t.m, t.n))
+            part = self._launch(t, (left, right), np.float32)
             block = total[piece.batch, piece.rows, piece.columns]
             block += part.reshape(t.batch, t.m, t.n)[tuple(slice(extent) for extent in block.shape)]
         return total.astype(np.float32, copy=False)
@@ -96,7 +96,7 @@ class KernelEngine:
         for piece in _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows):
             left = kept.get("lhs", piece.lhs, pack_lhs)
             right = kept.get("rhs", piece.rhs, pack_rhs)
-            part = self._launch(t, (left, right), np.float32, (t.batch * t.m, 2))
+            part = self._launch(t, (left, right), np.float32)
             rows = part[:, 0].astype(np.float64)
             sums = rows if piece.k.start == 0 else sums + rows
             if piece.k.stop == lhs.k:
@@ -128,14 +128,12 @@ class KernelEngine:
         self._count(arrays)
         return self._target.keep(kernel, arrays, parameters)
 
-    def _launch(
-        self, t: Tiling, arrays: Sequence[Array | Resident], dtype: Any, shape: tuple[int, ...]
-    ) -> Array:
+    def _launch(self, t: Tiling, arrays: Sequence[Array | Resident], dtype: Any) -> Array:
         self._count(arrays)
         part = self._target.launch(t.kernel, arrays, t.parameters)
-        if part.shape != shape or part.dtype != dtype:
+        if part.shape != t.result_shape or part.dtype != dtype:
             raise KernelError(
-                f"kernel {t.kernel} must give {shape} {np.dtype(dtype).name}; target "
+                f"kernel {t.kernel} must give {t.result_shape} {np.dtype(dtype).name}; target "
                 f"{self._target.name} gave {part.shape} {part.dtype.name}"
             )
         self.bytes += part.nbytes
@@ -215,44 +213,49 @@ class _Planes:
     Words are cut one piece ahead in a thread of their own, while the target works.
     """
 
-    def __init__(self, engine: KernelEngine, t: Tiling, lhs: Words, rhs: Words) -> None:
-        self._engine, self._t, self._sides = engine, t, (lhs, rhs)
+    def __init__(self, engine: KernelEngine, t: Tiling, lhs: Words, rhs: Words, symmetric: bool) -> None:
+        self._engine, self._t, self._sides, self._symmetric = engine, t, (lhs, rhs), symmetric
         self._tilings = tuple(tile_planes(t, side, words.k_is_fast) for side, words in enumerate((lhs, rhs)))
-        self.pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
-        self._wanted = (self._of(piece) for piece in self.pieces)
+        pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
+        self.pieces = [piece for piece in pieces if not symmetric or piece.rows.start >= piece.columns.start]
+        self._wanted = iter([self._of(piece) for piece in self.pieces])
         self._kept: dict[tuple[int, ...], Resident] = {}
         self._keys, made = self._budget()
         self._words = ahead(self._cut, made)
 
     def next(self) -> list[tuple[Resident, Resident]]:
         """Pairs of planes for the products of the next launch: real, imaginary and summed parts."""
-        sides = [[self._get(want) for want in wants] for wants in next(self._wanted)]
-        if len(sides[0]) == 2:
-            for parts in sides:
-                parts.append(self._engine.keep("sum_planes", parts, ()))
+        sides = [self._of_side(wants) for wants in next(self._wanted)]
         return list(zip(*sides, strict=True))
 
     def _of(self, piece: _Piece) -> list[list[_Want]]:
         parts = range(self._sides[0].parts)
-        return [
-            [_Want(side, part, *where) for part in parts] for side, where in enumerate((piece.lhs, piece.rhs))
-        ]
+        sides = (0, 0) if self._symmetric else (0, 1)
+        places = zip(sides, (piece.lhs, piece.rhs), strict=True)
+        return [[_Want(side, part, *where) for part in parts] for side, where in places]
 
     def _budget(self) -> tuple[set[tuple[int, ...]], list[_Want]]:
         """Which planes are kept once made, first come first kept, and all that will be made, in order."""
         keys: set[tuple[int, ...]] = set()
         made, left = [], KEEP_BYTES
-        for piece in self.pieces:
-            for wants in self._of(piece):
-                for want in wants:
-                    if want.key in keys:
-                        continue
-                    made.append(want)
-                    size = self._tilings[want.side].bytes_out
-                    if size <= left:
-                        left -= size
-                        keys.add(want.key)
+        for want in (want for piece in self.pieces for wants in self._of(piece) for want in wants):
+            if want.key not in keys:
+                made.append(want)
+                size = self._tilings[want.side].bytes_out
+                if size <= left:
+                    left -= size
+                    keys.add(want.key)
         return keys, made
+
+    def _of_side(self, wants: list[_Want]) -> list[Resident]:
+        parts = [self._get(want) for want in wants]
+        if len(parts) == 1:
+            return parts
+        key = (*wants[0].key, len(parts))
+        summed = self._kept.get(key) or self._engine.keep("sum_planes", parts, ())
+        if all(want.key in self._keys for want in wants):
+            self._kept[key] = summed
+        return [*parts, summed]
 
     def _get(self, want: _Want) -> Resident:
         if want.key in self._kept:
@@ -300,10 +303,27 @@ def _blocks(t: Tiling, piece: _Piece, totals: Sequence[Array]) -> Iterator[Block
     rows = piece.rows.stop - piece.rows.start
     for place, i in enumerate(range(piece.batch.start, piece.batch.stop)):
         for number, columns in enumerate(_pieces(piece.columns.stop - piece.columns.start, width)):
-            where = slice(piece.columns.start + columns.start, piece.columns.start + columns.stop)
             extent = columns.stop - columns.start
             sums = tuple(total[place, :rows, number, :, :extent] for total in spread)
-            yield Block(i, piece.rows, where, sums)
+            yield Block(i, piece.rows, _shifted(columns, piece.columns.start), sums)
+
+
+def _lower_blocks(t: Tiling, piece: _Piece, totals: Sequence[Array]) -> Iterator[Block]:
+    """The output blocks on and below the diagonal of a launch that gives no others, (rows, limbs, columns)."""
+    width, blocks = t.block_m, t.m // t.block_m
+    spread = [total.reshape(t.batch, -1, width, t.limbs, width) for total in totals]
+    parts = _pieces(piece.rows.stop - piece.rows.start, width)
+    for place, i in enumerate(range(piece.batch.start, piece.batch.stop)):
+        for number, (row, column) in enumerate((r, c) for r in range(blocks) for c in range(r + 1)):
+            if row < len(parts):
+                height, extent = (part.stop - part.start for part in (parts[row], parts[column]))
+                rows, columns = (_shifted(parts[at], piece.rows.start) for at in (row, column))
+                sums = tuple(total[place, number, :height, :, :extent] for total in spread)
+                yield Block(i, rows, columns, sums)
+
+
+def _shifted(part: slice, start: int) -> slice:
+    return slice(start + part.start, start + part.stop)
 
 
 def _padded(block: Array, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Array:

@@ -406,7 +406,7 @@ def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> None:
                 dst.storage.wrote(dst)
             else:
                 put_bits(dst, np.add(one, other))
-            return
+            return None
     unsigned = one.dtype == np.uint32 and other.dtype == np.uint32 and op.name == "multiply"
     kind = np.uint64 if unsigned else np.int64
     out = np.empty(one.shape, kind)

@@ -105,19 +105,16 @@ def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal
 def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip) -> tuple[Tiling, ...]:
     """Tilings of the products that a scheme makes of one product, for its least number of slices."""
     slices = scheme.minimum_slices(gemm.k)
-    return tuple(
-        tile_words(batch, m, k, n, slices, peak, chip)
-        if slices is not None
-        else tile_gemm(
-            batch, m, k, n, itemsize(scheme.operand_dtype), tf32=scheme.operand_dtype == "tfloat32"
-        )
-        for batch, m, k, n, peak in scheme.calls(gemm.batch, gemm.m, gemm.k, gemm.n)
-    )
+    batch, m, k, n, parts = scheme.call(gemm.batch, gemm.m, gemm.k, gemm.n)
+    if slices is not None:
+        return tile_words(batch, m, k, n, slices, parts, chip, gemm.triangle is not None)
+    tf32 = scheme.operand_dtype == "tfloat32"
+    return (tile_gemm(batch, m, k, n, itemsize(scheme.operand_dtype), tf32),)
 
 
 def itemsize(operand_dtype: str) -> int:
     """Bytes of an element as a kernel's operand."""
-    return 2 if operand_dtype == "bfloat16" else 4
+    return 2 if operand_dtype in ("bfloat16", "float16") else 4
 
 
 def _objection(gemm: Gemm, options: Options, target: str) -> str:

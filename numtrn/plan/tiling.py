@@ -8,7 +8,7 @@ costs nothing, while every padded column of N does. Functions of plain integers:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from numtrn.machine import Chip
@@ -80,6 +80,23 @@ class Tiling:
     def limbs(self) -> int:
         """Words of an output of the sliced kernels."""
         return 1 + (self.slices + 1) // 3
+
+    @property
+    def lower(self) -> Tiling:
+        """The same launch for the blocks on and below the diagonal only."""
+        return replace(self, parameters=(*self.parameters[:-1], 1))
+
+    @property
+    def result_shape(self) -> tuple[int, int]:
+        """Shape of what one launch gives."""
+        if self.kernel == "least_product":
+            return self.batch * self.m, 2
+        if not self.slices:
+            return self.batch * self.m, self.n
+        if self.parameters[-1]:
+            blocks = self.m // self.block_m
+            return self.batch * blocks * (blocks + 1) // 2 * self.block_m, self.limbs * self.block_n
+        return self.batch * self.m, self.n * self.limbs
 
     @property
     def launches(self) -> int:
@@ -227,19 +244,30 @@ def _parts(extent: int, width: int) -> list[int]:
     return [min(width, extent - start) for start in range(0, extent, width)]
 
 
-def tile_words(batch: int, m: int, k: int, n: int, slices: int, peak: int, chip: Chip) -> Tiling:
+def tile_words(batch, m, k, n, slices, parts, chip, symmetric=False):
     from dataclasses import replace
 
-    t = tile_sliced(batch, m, k, n, slices, peak, chip)
-    return replace(t, kernel="word_gemm", parameters=(*t.parameters, 0))
+    t = tile_sliced(batch, m, k, n, slices, 128 * parts, chip)
+    if symmetric:
+        t = replace(t, n=t.m, block_n=t.block_m, pieces=(*t.pieces[:3], t.pieces[1]))
+    group = EXACT // (TILE * 128 * 128)
+    p = (t.batch, t.slices, t.block_m, t.block_n, t.parameters[4])
+    first = replace(t, kernel="word_gemm", parameters=(*p, group, 0))
+    if parts == 1:
+        return (first,)
+    return first, first, replace(t, kernel="word_gemm", parameters=(*p, t.parameters[5], 0))
 
 
 def tile_planes(t: Tiling, side: int, k_is_fast: bool) -> Tiling:
     from dataclasses import replace
 
     extent, block = ((t.m, t.block_m), (t.n, t.block_n))[side]
-    return replace(t, kernel="digit_planes", parameters=(t.batch, t.slices, block, int(k_is_fast)),
-                   bytes_out=t.batch * t.k * extent * t.slices * 2)
+    return replace(
+        t,
+        kernel="digit_planes",
+        parameters=(t.batch, t.slices, block, int(k_is_fast)),
+        bytes_out=t.batch * t.k * extent * t.slices * 2,
+    )
 
 
 def tile_least(batch: int, m: int, k: int, n: int) -> Tiling:

@@ -57,7 +57,9 @@ def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool = F
     try:
         return _gemm(scheme, a, b, engine, symmetric)
     except NotFinite as found:
-        return gemm_apart(lambda x, y: _gemm(scheme, x, y, engine, symmetric), a, b, found.rows, found.columns)
+        return gemm_apart(
+            lambda x, y: _gemm(scheme, x, y, engine, symmetric), a, b, found.rows, found.columns
+        )
 
 
 def _gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool) -> Product:

@@ -14,9 +14,6 @@ from numtrn.options import ACCURACIES
 
 __all__ = ["EngineCall", "Scheme", "choose", "required"]
 
-PEAK, PEAK_SUM = 128, 256
-"""Largest |digit|, and the largest of a sum of two."""
-
 FLOAT32_UNIT = 2.0**-24
 FLOAT64_UNIT = 2.0**-53
 
@@ -43,13 +40,13 @@ INNER_PRODUCT = "K u |A||B|, any order: C.-P. Jeannerod, S. Rump, SIAM J. Matrix
 
 
 class EngineCall(NamedTuple):
-    """One call of an `numtrn.precision.engine.Engine`: extents, and the largest |digit| (0 for a product)."""
+    """One call of an `numtrn.precision.engine.Engine`: extents, and parts of an operand's words, 0 without."""
 
     batch: int
     m: int
     k: int
     n: int
-    peak: int
+    parts: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,20 +133,18 @@ class Scheme:
         s = slices or self.minimum_slices(k) or 0
         return s * (s + 1) // 2 * (3 if self.complex else 1)
 
-    def calls(self, batch: int, m: int, k: int, n: int) -> tuple[EngineCall, ...]:
+    def call(self, batch: int, m: int, k: int, n: int) -> EngineCall:
         """What the engine is asked for a product of these extents, the guard of sliced schemes apart.
 
         Examples
         --------
-        >>> [(call.batch, call.peak) for call in choose("complex128", "full").calls(5, 8, 9, 7)]
-        [(10, 128), (5, 256)]
+        >>> choose("complex128", "full").call(5, 8, 9, 7)
+        EngineCall(batch=5, m=8, k=9, n=7, parts=2)
         """
+        twice = 2 if self.complex else 1
         if self.maximum_slices is None:
-            twice = 2 if self.complex else 1
-            return (EngineCall(batch, m, twice * self.terms * k, twice * n, 0),)
-        if self.complex:  # real and imaginary parts, then their sums
-            return EngineCall(2 * batch, m, k, n, PEAK), EngineCall(batch, m, k, n, PEAK_SUM)
-        return (EngineCall(batch, m, k, n, PEAK),)
+            return EngineCall(batch, m, twice * self.terms * k, twice * n, 0)
+        return EngineCall(batch, m, k, n, twice)
 
     def guard(self, batch: int, m: int, k: int, n: int) -> EngineCall | None:
         """The guard product in bf16 of sliced schemes, which comes first; None without digits."""

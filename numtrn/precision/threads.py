@@ -62,7 +62,7 @@ class _Pool:
             futures: list[Future[None]] = []
             try:
                 for _ in range(copies):
-                    futures.append(self._executor.submit(work))  # noqa: PERF401 -- keeps what was submitted
+                    futures.append(self._executor.submit(work))
             except RuntimeError:
                 pass  # no new threads or tasks at exit: the caller does what is left
             return futures

@@ -80,7 +80,7 @@ class ExactEngine:
                 whole[rows, ks] = out
         return whole[:, :, : words.slices][:, :, ::-1].transpose(2, 0, 1).astype(np.int64)
 
-    def words(self, lhs, rhs):
+    def words(self, lhs, rhs, symmetric=False):
         self.calls.append(f"words {lhs.slices}")
         assert (lhs.batch, lhs.k, lhs.slices, lhs.parts) == (rhs.batch, rhs.k, rhs.slices, rhs.parts)
         for i in range(lhs.batch):
@@ -89,7 +89,11 @@ class ExactEngine:
             if lhs.parts == 2:
                 sums.append(limbs(self.diagonals(p[0] + p[1], q[0] + q[1], PEAK_SUM)))
             for rows in blocks(lhs.rows, self.rows):
-                yield Block(i, rows, slice(0, rhs.rows), tuple(limb[rows] for limb in sums))
+                if symmetric:
+                    for columns in blocks(rows.stop, self.rows):
+                        yield Block(i, rows, columns, tuple(limb[rows][:, :, columns] for limb in sums))
+                else:
+                    yield Block(i, rows, slice(0, rhs.rows), tuple(limb[rows] for limb in sums))
 
     def diagonals(self, p, q, peak):
         """D[t] (slices, rows, columns) of digits (slices, rows, k)."""

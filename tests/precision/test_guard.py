@@ -7,8 +7,8 @@ import pytest
 
 from numtrn.precision import guard
 from numtrn.precision.guard import lower_bound
-from numtrn.precision.schemes import required
 from numtrn.precision.scaling import sides
+from numtrn.precision.schemes import required
 from tests.precision import oracle
 from tests.precision.engines import ExactEngine, StrictEngine
 from tests.precision.families import FAMILIES, family
