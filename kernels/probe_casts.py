@@ -48,7 +48,7 @@ def probe_casts(source, case):
     columns = source.shape[1]
     given = source.dtype
     dtype = nl.bfloat16
-    if case == SUMS_BY_SCALAR or case == SUMS_BY_VECTOR:
+    if case <= SUMS_BY_VECTOR:
         dtype = nl.int32
     if case == TF32_BY_DMA:
         dtype = nl.float32
@@ -58,19 +58,18 @@ def probe_casts(source, case):
     out = nl.ndarray((PARTITIONS, columns), dtype=dtype, buffer=nl.shared_hbm)
     loaded = nl.ndarray((PARTITIONS, columns), dtype=given, buffer=nl.sbuf)
     nisa.dma_copy(dst=loaded, src=source)
-    if case == TF32_BY_DMA or case == BF16_BY_DMA:
-        nisa.dma_copy(dst=out, src=loaded)
-    else:
+    result = loaded
+    if case < TF32_BY_DMA or case == BF16_BY_VECTOR:
         result = nl.ndarray((PARTITIONS, columns), dtype=dtype, buffer=nl.sbuf)
-        if case == SUMS_BY_SCALAR or case == SUMS_BY_VECTOR:
-            cast_sums(result, loaded, case)
-        if case == BYTES_BY_SCALAR or case == BYTES_BY_VECTOR:
-            cast_bytes(result, loaded, case)
-        if case == TRANSPOSE:
-            transpose(result, loaded)
-        if case == BF16_BY_VECTOR:
-            nisa.tensor_copy(dst=result, src=loaded, engine=nisa.engine.vector)
-        nisa.dma_copy(dst=out, src=result)
+    if case <= SUMS_BY_VECTOR:
+        cast_sums(result, loaded, case)
+    elif case <= BYTES_BY_VECTOR:
+        cast_bytes(result, loaded, case)
+    elif case == TRANSPOSE:
+        transpose(result, loaded)
+    elif case == BF16_BY_VECTOR:
+        nisa.tensor_copy(dst=result, src=loaded, engine=nisa.engine.vector)
+    nisa.dma_copy(dst=out, src=result)
     return out
 
 

@@ -31,9 +31,9 @@ def probe_integers(one, other, case):
     one, other
         [128, n] int32 in HBM; only adds and ors read ``other``.
     case
-        0: ``one`` + ``other`` by GpSimd, in place. By VectorE, 1: ``one`` shifted right by 8, zeros coming in.
-        2: the same as signed numbers, floor(one / 256), by way of a flipped sign and a subtraction in fp32.
-        3: the low 8 bits of ``one``, shifted left by 16. 4: ``one`` or ``other``, bit by bit.
+        0: ``one`` + ``other`` by GpSimd, in place. By VectorE, 1: ``one`` shifted right by 8, zeros coming
+        in. 2: the same as signed numbers, floor(one / 256), by way of a flipped sign and a subtraction in
+        fp32. 3: the low 8 bits of ``one``, shifted left by 16. 4: ``one`` or ``other``, bit by bit.
 
     Returns
     -------
@@ -60,8 +60,6 @@ def probe_integers(one, other, case):
             dst=first, data=first, op0=nl.bitwise_and, operand0=255, op1=nl.left_shift, operand1=16
         )
     if case == EITHER:
-        nisa.tensor_tensor(
-            dst=first, data1=first, data2=second, op=nl.bitwise_or, engine=nisa.engine.vector
-        )
+        nisa.tensor_tensor(dst=first, data1=first, data2=second, op=nl.bitwise_or, engine=nisa.engine.vector)
     nisa.dma_copy(dst=out, src=first)
     return out
