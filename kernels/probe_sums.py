@@ -1,7 +1,8 @@
 """Sums of products as PSUM holds them, for the device probe: out = lhs.T @ rhs in fp32, nothing else.
 
-What makes it more than a port: it is the smallest kernel in which only TensorE and PSUM can be wrong. The
-first matmul is issued twice with accumulate=False, so that a second start which does not overwrite shows.
+What makes it more than a port: it is the smallest kernel in which only TensorE and PSUM can be wrong. Where
+there are several matmuls, the first is issued twice with accumulate=False, so that a second start which does
+not overwrite shows.
 
 Engines     TensorE multiplies, VectorE copies fp32 bits out of PSUM, DMA loads; ScalarE and GpSimd are idle.
 SBUF        Both operands: K / 128 tiles of 128 x 128 and 128 x 512.
@@ -50,7 +51,7 @@ def probe_sums(lhs, rhs, tf32):
         moving = nl.ndarray((rows, N), dtype=dtype, buffer=nl.sbuf)
         nisa.dma_copy(dst=stationary, src=lhs[k : k + rows, 0:M])
         nisa.dma_copy(dst=moving, src=rhs[k : k + rows, 0:N])
-        if k == 0:
+        if k == 0 and K > PARTITIONS:
             nisa.nc_matmul(dst=bank, stationary=stationary, moving=moving, accumulate=False)
         nisa.nc_matmul(dst=bank, stationary=stationary, moving=moving, accumulate=(k > 0))
     result = nl.ndarray((M, N), dtype=nl.float32, buffer=nl.sbuf)

@@ -90,6 +90,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         layers = intercept.install()
         parent = current()
         least = threshold(self._options, self._target.name)
+        probed = refusals(self._target)
         gate = intercept.enter(least)
         session = Session(
             self._target.name,
@@ -103,7 +104,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             target=self._target,
             session=session,
             min_work=least,
-            refusals=refusals(self._target),
+            refusals=probed,
             parent=parent,
             gate=gate,
         )

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -73,6 +72,8 @@ def read(name: str) -> tuple[Any, str]:
 
 def write(name: str, body: Any) -> str:
     """Keep a record; gives a note on where, or why it could not be kept."""
+    import tempfile  # here, because only a probe writes
+
     part: str | None = None
     try:
         path = _path(name)

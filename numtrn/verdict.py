@@ -198,6 +198,7 @@ def refusals(target: Target) -> Mapping[str, str]:
     return known[1]
 
 
+@cache
 def _name(about: Subject) -> str:
     """One file for each target, chip and device, so that old kernels and SDKs leave nothing behind."""
     device = hashlib.sha256(about.device.encode()).hexdigest()[:8]
