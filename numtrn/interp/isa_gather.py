@@ -12,7 +12,7 @@ from numtrn.interp.core import Core, running
 from numtrn.interp.dtypes import Array
 from numtrn.interp.faults import fault
 from numtrn.interp.operators import Operator
-from numtrn.interp.rules import int32, operator, partition_start, tile, writable
+from numtrn.interp.rules import apart, int32, operator, partition_start, tile, writable
 from numtrn.interp.tensor import NkiTensor
 
 __all__ = [
@@ -177,6 +177,7 @@ def topk(val_dst: NkiTensor, idx_dst: NkiTensor, src: NkiTensor, n: int, name: s
     core = running()
     _tiles(core, val_dst, src)
     _tiles(core, idx_dst, src)
+    apart(val_dst, idx_dst)
     _typed(src, "src", "bfloat16")
     _typed(val_dst, "val_dst", "bfloat16")
     _typed(idx_dst, "idx_dst", "uint32")

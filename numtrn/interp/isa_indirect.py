@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -116,10 +117,22 @@ def found(view: NkiTensor, mode: oob_modes) -> list[tuple[int, NkiTensor]]:
 def scattered(view: NkiTensor, mode: oob_modes) -> list[tuple[int, NkiTensor]]:
     """The same for a destination, whose indices must differ (H40)."""
     rows = found(view, mode)
-    starts = [row.offset for _, row in rows]
-    if len(set(starts)) != len(starts):
+    starts = sorted(row.offset for _, row in rows)
+    reach = 1 + sum((n - 1) * stride for n, stride in zip(view.shape[1:], view.strides[1:], strict=True))
+    if any(after - before < reach for before, after in pairwise(starts)) and _collide(rows):
         hazard("H40", f"the order of writes to one row is not documented; indices of {view} repeat")
     return rows
+
+
+def _collide(rows: list[tuple[int, NkiTensor]]) -> bool:
+    """Whether windows have an element in common."""
+    count = np.zeros(rows[0][1].storage.size, np.uint8)
+    for _, row in rows:
+        part = np.ndarray(row.shape, np.uint8, count, row.offset, row.strides)
+        if part.any():
+            return True
+        part.fill(1)
+    return False
 
 
 @instruction(indirect=True)
@@ -169,6 +182,11 @@ def _sum(core: Core, dst: NkiTensor, srcs: list[NkiTensor]) -> None:
     put(dst, total)
 
 
+def _same_access(one: NkiTensor, other: NkiTensor) -> bool:
+    places = (one.offset, one.strides, one.shape, one.kind)
+    return one.storage is other.storage and places == (other.offset, other.strides, other.shape, other.kind)
+
+
 def _read_modify_write(core: Core, dst: NkiTensor, srcs: list[NkiTensor], mode: oob_modes) -> None:
     """``dst[indices] += src`` in HBM, or ``dst += src[indices]`` in SBUF."""
     indexed = [src for src in srcs if _vector(src) is not None]
@@ -177,11 +195,11 @@ def _read_modify_write(core: Core, dst: NkiTensor, srcs: list[NkiTensor], mode: 
         fault("H40", f"with a vector_offset there are two sources, one of them indexed; got {srcs}")
     if _vector(dst) is None:  # gather
         target, rows = dst, found(indexed[0], mode)
-        if plain[0].storage is not dst.storage or plain[0].offset != dst.offset:
+        if not _same_access(plain[0], dst):
             fault("H40", f"a gather adds to dst, which must be a source; got {plain[0]} and {dst}")
         pairs = [(target[at : at + 1], row) for at, row in rows]
     else:
-        if indexed[0].storage is not dst.storage or _vector(dst) is not _vector(indexed[0]):
+        if not _same_access(indexed[0], dst) or _vector(dst) is not _vector(indexed[0]):
             fault("H40", f"a scatter adds to dst, which must be a source; got {indexed[0]} and {dst}")
         pairs = [(row, plain[0][at : at + 1]) for at, row in scattered(dst, mode)]
     for place, addend in pairs:

@@ -22,6 +22,7 @@ from numtrn.interp.rules import (
     distinct,
     flag,
     lane_operand,
+    lanes_distinct,
     operator,
     partition_start,
     same_elements,
@@ -68,7 +69,7 @@ def activation(
     if reduce_res is not None:
         tile(reduce_res, "reduce_res", core)
         writable(reduce_res)
-        apart(dst, reduce_res)
+        apart(dst, reduce_res, data, *lanes)
     activated = op.activate(values)
     put(dst, activated)
     _reduce(core, data, activated, reduce_op, reduce_res, reduce_cmd)
@@ -207,7 +208,7 @@ def activate2(
     tile(data, "data", core)
     writable(dst)
     same_elements(dst, data, "data")
-    distinct(dst, data, "data")
+    lanes_distinct(dst, data, imm0, imm1, relu_param)
     values = wide(data)
     for stage, (alu, value, reverse) in enumerate(((op0, imm0, reverse0), (op1, imm1, reverse1))):
         flag(reverse, f"reverse{stage}")
@@ -223,7 +224,7 @@ def activate2(
     if reduce_res is not None:
         tile(reduce_res, "reduce_res", core)
         writable(reduce_res)
-        apart(dst, reduce_res)
+        apart(dst, reduce_res, data, imm0, imm1, relu_param)
     put(dst, activated if activated is not values else values.copy())
     _accumulate(core, data, activated, reduce_op, reduce_res, reduce_cmd)
     writes = (dst,) if reduce_res is None else (dst, reduce_res)
@@ -287,5 +288,6 @@ def _fold(op: Operator, total: Array, values: Array) -> Array:
         folded = op.fold.reduce(joined, axis=1)
         return folded
     pick: Any = np.argmax if op.name == "abs_max" else np.argmin
-    folded = joined[np.arange(joined.shape[0]), pick(np.abs(joined), axis=1)]
+    last = joined[:, ::-1]  # of equal magnitudes the later one stays (language: abs_max, abs_min)
+    folded = last[np.arange(last.shape[0]), pick(np.abs(last), axis=1)]
     return folded

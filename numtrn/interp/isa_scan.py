@@ -17,6 +17,7 @@ from numtrn.interp.rules import (
     distinct,
     flag,
     lane_operand,
+    lanes_distinct,
     not_both_psum,
     operator,
     partition_start,
@@ -79,6 +80,7 @@ def tensor_tensor_scan(
     same_elements(dst, data0, "data0")
     same_elements(dst, data1, "data1")
     not_both_psum(data0, data1, "data0 and data1")
+    lanes_distinct(dst, initial)
     state = _lanes(initial, data0, "initial", core)
     one, other = flat(wide(data0)).T.copy(), flat(wide(data1)).T.copy()
     out = np.empty(one.shape, np.float32)
@@ -117,6 +119,7 @@ def tensor_scalar_cumulative(
     if op1.name not in _START:
         fault("H28", f"op1 must be add, subtract, multiply, max or min; got {op1}")
     _result(core, dst, src)
+    lanes_distinct(dst, imm0, imm1)
     same_elements(dst, src, "src")
     for operand in (dst, src):
         if operand.dtype in ("int32", "uint32", "tfloat32", "bool_"):
@@ -170,6 +173,7 @@ def exponential(
     if core.chip.generation < 4:
         fault("H29", f"exponential needs gen4; {core.chip.name} is gen{core.chip.generation}")
     _result(core, dst, src)
+    lanes_distinct(dst, max_value, reduce_init)
     same_elements(dst, src, "src")
     if dst.dtype in ("uint32", "bool_") or src.dtype in ("tfloat32", "bool_"):
         fault("H41", f"exponential does not take these dtypes; got {src} to {dst}")
@@ -188,17 +192,19 @@ def exponential(
         core.vector_registers = accumulate(
             core.vector_registers, total, OPERATORS["add"], reduce_cmd, src, init
         )
-    _read_registers(core, dst, src, reduce_res)
+    _read_registers(core, dst, src, reduce_res, max_value, reduce_init)
     writes = (dst,) if reduce_res is None else (dst, reduce_res)
     core.issue("vector", "exponential", writes, _tiles(src, max_value))
 
 
-def _read_registers(core: Core, dst: NkiTensor, src: NkiTensor, reduce_res: NkiTensor | None) -> None:
+def _read_registers(
+    core: Core, dst: NkiTensor, src: NkiTensor, reduce_res: NkiTensor | None, *lanes: Number
+) -> None:
     if reduce_res is None:
         return
     tile(reduce_res, "reduce_res", core)
     writable(reduce_res)
-    apart(dst, reduce_res)
+    apart(dst, reduce_res, src, *lanes)
     if not reduce_res.kind.is_float or reduce_res.shape[0] != src.shape[0] or reduce_res.size != src.shape[0]:
         fault("H18", f"reduce_res must be float of shape ({src.shape[0]}, 1); got {reduce_res}")
     assert core.vector_registers is not None

@@ -21,6 +21,7 @@ from numtrn.interp.rules import (
     flag,
     int32,
     lane_operand,
+    lanes_distinct,
     not_both_psum,
     operator,
     same_elements,
@@ -45,8 +46,11 @@ def _result(core: Core, dst: NkiTensor, *inputs: NkiTensor) -> None:
         distinct(dst, data, "an input")
 
 
-def _maximum(op: Operator, command: commands, reduce_res: NkiTensor | None, dst: NkiTensor) -> None:
+def _maximum(
+    op: Operator, command: commands, reduce_res: NkiTensor | None, dst: NkiTensor, *inputs: Number
+) -> None:
     operator(op, "reduce_op")
+    lanes_distinct(dst, *inputs)
     expect(command, commands, "reduce_cmd")
     if op.name not in ("maximum", "max"):
         fault("H28", f"reduce_op is nl.maximum here; got {op}")
@@ -54,7 +58,7 @@ def _maximum(op: Operator, command: commands, reduce_res: NkiTensor | None, dst:
         return
     tile(reduce_res, "reduce_res", running())
     writable(reduce_res)
-    apart(dst, reduce_res)
+    apart(dst, reduce_res, *inputs)
     if not reduce_res.kind.is_float or reduce_res.shape[0] != dst.shape[0] or reduce_res.size != dst.shape[0]:
         fault("H18", f"reduce_res must be float of shape ({dst.shape[0]}, 1); got {reduce_res}")
 
@@ -90,7 +94,7 @@ def select_reduce(
     core = running()
     flag(reverse_pred, "reverse_pred")
     _result(core, dst, predicate, on_true)
-    _maximum(reduce_op, reduce_cmd, reduce_res, dst)
+    _maximum(reduce_op, reduce_cmd, reduce_res, dst, predicate, on_true, on_false)
     same_elements(dst, predicate, "predicate")
     same_elements(dst, on_true, "on_true")
     not_both_psum(on_true, predicate, "on_true and predicate")
@@ -135,7 +139,7 @@ def range_select(
         if op.name not in _COMPARISONS:
             fault("H41", f"{argument} must be equal, less(_equal) or greater(_equal); got {op}")
     _result(core, dst, on_true_tile)
-    _maximum(reduce_op, reduce_cmd, reduce_res, dst)
+    _maximum(reduce_op, reduce_cmd, reduce_res, dst, on_true_tile, bound0, bound1)
     same_elements(dst, on_true_tile, "on_true_tile")
     if not on_true_tile.kind.is_float:
         fault("H41", f"on_true_tile must be of a floating dtype; got {on_true_tile}")
@@ -169,8 +173,8 @@ def _eight(value: NkiTensor, partitions: int, argument: str) -> None:
 
 def _length(data: NkiTensor) -> None:
     count = data.size // data.shape[0]
-    if not 8 <= count <= 16384:
-        fault("H30", f"8 to 16384 elements a partition are needed; got {data}")
+    if not 8 <= count <= 16384 or data.ndim > 3:
+        fault("H30", f"8 to 16384 elements a partition, in at most 3 dimensions, are needed; got {data}")
 
 
 @instruction()
@@ -233,7 +237,7 @@ def nc_match_replace8(
         kept[row, found[row, slot]] = constant(imm, "imm")
     if dst_idx is not None:
         _result(core, dst_idx)
-        apart(dst, dst_idx)
+        apart(dst, dst_idx, data, vals)
         _eight(dst_idx, data.shape[0], "dst_idx")
         if dst_idx.dtype not in ("uint16", "uint32"):
             fault("H41", f"dst_idx must be uint16 or uint32; got {dst_idx}")

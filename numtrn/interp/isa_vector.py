@@ -101,7 +101,8 @@ def tensor_scalar(
     core = running()
     one_of(engine, (engines.vector, engines.scalar, engines.gpsimd), "tensor_scalar")
     _operators(core, op0, op1)
-    if (op1 is None) is not (operand1 is None) and not (op1 is not None and op1.family == "unary"):
+    single = op1 is not None and (op1.family == "unary" or op1.name == "invert")
+    if (op1 is None) is not (operand1 is None) and not single:
         fault("H18", f"op1 and operand1 go together; got {op1} and {operand1!r}")
     gpsimd = op0.gpsimd or (op1 is not None and op1.gpsimd)
     _scalar_engine(engine, op0, op1, gpsimd)
@@ -227,7 +228,7 @@ def tensor_scalar_reduce(
     _inputs(core, dst, (data,), False)
     if reduce_res is not None:
         _per_partition(core, reduce_res, data)
-        apart(dst, reduce_res)
+        apart(dst, reduce_res, data, operand0, reduce_init)
     one = _lane(core, op0, operand0, dst, data, "operand0", False)
     init = None if reduce_init is None else lane_operand(reduce_init, data, "reduce_init", core)
     out = result(dst, data.shape)
@@ -440,6 +441,8 @@ def _bitvec_scalar(
 ) -> Array:
     data = operands[-1]
     if op.name == "invert":
+        if value is not None and (isinstance(value, NkiTensor) or value != 0):
+            fault("H18", f"the operand of the unary {op} must be None or 0; got {value!r}")
         _same_integers(operands, op)
         return np.invert(values)
     other: Any

@@ -15,7 +15,7 @@ from numtrn.interp.enums import MemoryRegion
 from numtrn.interp.faults import fault
 from numtrn.interp.isa_data import dma_copy, dma_transpose, memset, tensor_copy
 from numtrn.interp.isa_random import dropout as drop
-from numtrn.interp.isa_random import generator, set_rng_seed
+from numtrn.interp.isa_random import set_rng_seed, uniform
 from numtrn.interp.isa_scan import BN_STATS_MAX
 from numtrn.interp.memory import Storage
 from numtrn.interp.rules import AP_DIMS, constant, int32, tensor
@@ -188,7 +188,7 @@ def rand(
 ) -> NkiTensor:
     """A new tensor of uniform numbers from 0 to 1."""
     out = ndarray(shape, dtype, buffer, name)
-    put(out, generator(running()).random(out.shape, dtype=np.float32))
+    put(out, uniform(running(), out))
     running().issue("vector", "rng", (out,), ())
     return out
 

@@ -252,13 +252,13 @@ class Storage:
     # -- PSUM locations ----------------------------------------------------------------------------
 
     def _origins(self, window: Window) -> Array:
+        """What each byte of ``window`` holds, one more dimension for the bytes of an element."""
         scale = self.kind.bytes
         if self.origin is None:
             self.origin = np.zeros(self.size * scale, U8)
         size = window.kind.bytes
-        return np.ndarray(
-            window.shape, U8, self.origin, window.offset * size, [s * size for s in window.strides]
-        )
+        steps = [stride * size for stride in window.strides]
+        return np.ndarray((*window.shape, size), U8, self.origin, window.offset * size, (*steps, 1))
 
     def set_origin(self, window: Window, value: int) -> None:
         """Set what the locations of ``window`` hold."""
@@ -277,7 +277,7 @@ class Storage:
 
     def zero_unbegun(self, window: Window) -> None:
         """Make locations zero that nothing wrote, so that a matmul can add to all of ``window``."""
-        window.array[self._origins(window) == UNWRITTEN] = 0
+        window.array[self._origins(window).min(axis=-1) == UNWRITTEN] = 0
 
     def noticed(self, window: Window) -> None:
         """Remember that matmul results were read; only asked where accumulation is inferred."""

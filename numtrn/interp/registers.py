@@ -83,4 +83,5 @@ class VirtualRegister(NKIObject):
     __int__ = __index__ = __float__ = _not_known("a number")
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _not_known("arithmetic")
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = _not_known("arithmetic")
-    __lt__ = __le__ = __gt__ = __ge__ = _not_known("a comparison")
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _not_known("a comparison")
+    __hash__ = NKIObject.__hash__

@@ -27,6 +27,7 @@ __all__ = [
     "flag",
     "int32",
     "lane_operand",
+    "lanes_distinct",
     "not_both_psum",
     "one_of",
     "operator",
@@ -164,10 +165,18 @@ def distinct(dst: NkiTensor, data: NkiTensor, argument: str) -> None:
         )
 
 
-def apart(dst: NkiTensor, second: NkiTensor) -> None:
-    """The two results of one instruction do not overlap."""
+def lanes_distinct(dst: NkiTensor, *values: Any) -> None:
+    """What ``distinct`` says, of the operands that are tiles."""
+    for value in values:
+        if isinstance(value, NkiTensor):
+            distinct(dst, value, "an operand")
+
+
+def apart(dst: NkiTensor, second: NkiTensor, *inputs: Any) -> None:
+    """The two results of one instruction do not overlap; the second is an input, or apart from them."""
     if dst.storage is second.storage and np.shares_memory(dst.array, second.array):
         fault("alias", f"reduce_res must not overlap dst; got {second} and {dst}")
+    lanes_distinct(second, *inputs)
 
 
 def one_of(value: engine, allowed: tuple[engine, ...], function: str) -> None:
@@ -195,9 +204,12 @@ def constant(value: Any, argument: str) -> np.float32:
     """A compile-time number, as the engines take it: float32 (H33)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         fault("H41", f"{argument} must be a number or a tile; got {value!r}")
-    if isinstance(value, int) and not -(2**31) <= value < 2**31:
-        fault("H33", f"integers in kernels have 32 bits; {argument} is {value}")
     single = np.float32(value)
+    if isinstance(value, (int, np.integer)):
+        if not -(2**31) <= value < 2**31:
+            fault("H33", f"integers in kernels have 32 bits; {argument} is {value}")
+        if int(single) != value:
+            hazard("H21", f"constants become float32, which has no {value}; {argument} is it")
     if np.isinf(single) and not np.isinf(value):
         fault("H33", f"floats in kernels are float32; {argument} is {value!r}")
     return single
@@ -224,5 +236,7 @@ def lane_operand(
     if value.kind is not FLOAT32 and not any_float:
         fault("H18", f"{argument} must be float32; got {value}")
     value.storage.require(value)
+    if value.storage.inferred:
+        value.storage.noticed(value)
     wide = value.kind.widen(value.array)
     return wide if data.ndim == value.ndim else wide.reshape((-1,) + (1,) * (data.ndim - 1))
