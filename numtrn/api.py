@@ -14,6 +14,7 @@ from numtrn.options import UNSET, from_environment, resolve
 from numtrn.plan import Plan, Refusal, make_plan, threshold
 from numtrn.session import Session
 from numtrn.targets import select
+from numtrn.verdict import refusals
 
 __all__ = ["asarray", "enabled", "explain"]
 
@@ -89,6 +90,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         layers = intercept.install()
         parent = current()
         least = threshold(self._options, self._target.name)
+        probed = refusals(self._target)
         gate = intercept.enter(least)
         session = Session(
             self._target.name,
@@ -102,6 +104,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             target=self._target,
             session=session,
             min_work=least,
+            refusals=probed,
             parent=parent,
             gate=gate,
         )
@@ -188,8 +191,9 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan | R
     """
     block = current()
     if block is not None:
-        options, target = block.options, block.target.name
+        options, target, probed = block.options, block.target.name, block.refusals
     else:
         options = from_environment()
-        target = select(options.target, options.chip).name
-    return make_plan(describe(function, args, kwargs), options, target)
+        chosen = select(options.target, options.chip)
+        target, probed = chosen.name, refusals(chosen)
+    return make_plan(describe(function, args, kwargs), options, target, probed)

@@ -8,7 +8,7 @@ as none, which a task that was created inside it may otherwise still hold. Enter
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,6 +30,8 @@ class OpenBlock:
     session: Session
     min_work: float
     """Multiply-adds below which no call is looked at."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """What a probe of the target speaks against; see `numtrn.verdict.refusals`."""
     parent: OpenBlock | None = None
     gate: Any = None
     """What `numtrn.intercept.leave` needs."""

@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     if known.command == "doctor":
         from numtrn import doctor
 
-        return doctor.main()
+        return doctor.main(probing=known.probe)
     if known.command == "check":
         return check(known)
     if known.command == "run":
@@ -100,7 +100,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"numtrn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("demo", help="DF-MP2 energies through kernels, compared with PySCF's")
-    commands.add_parser("doctor", help="what works on this machine, and what is missing for the rest")
+    doctor_parser = commands.add_parser(
+        "doctor", help="what works on this machine, and what is missing for the rest"
+    )
+    doctor_parser.add_argument(
+        "--probe",
+        action="store_true",
+        help="try on the target what float64 accuracy rests on, and keep the verdict for later blocks",
+    )
     check_parser = commands.add_parser(
         "check", help="read the source of NKI kernels for what a device refuses; nothing is run"
     )

@@ -58,7 +58,7 @@ def offer(request: Request, operands: Operands) -> Array | None:
 
 def offer_in(block: OpenBlock, request: Request, operands: Operands) -> Array | None:
     """The same for a given block. That nothing is caught meanwhile is the caller's affair."""
-    plan = make_plan(request, block.options, block.target.name)
+    plan = make_plan(request, block.options, block.target.name, block.refusals)
     if isinstance(plan, Refusal):
         _record(block, request, reason=plan.reason)
         return None

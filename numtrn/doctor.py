@@ -8,8 +8,10 @@ from importlib import metadata
 import numpy as np
 
 from numtrn import api, intercept
+from numtrn.errors import TargetUnavailableError
 from numtrn.options import from_environment
-from numtrn.targets import availability, detect, select
+from numtrn.targets import Target, availability, detect, select
+from numtrn.verdict import Verdict, keep, kept
 from numtrn.version import __version__
 
 __all__ = ["main"]
@@ -18,9 +20,22 @@ LIBRARIES = ("numpy", "scipy", "ml_dtypes", "opt_einsum", "tabulate")
 SIZE = 64
 
 
-def main() -> int:
-    """Print the report; the exit status is 1 when the default target cannot compute a product."""
-    good = _product_works()
+def main(probing: bool = False) -> int:
+    """Print the report.
+
+    Parameters
+    ----------
+    probing
+        Whether to probe the default target first, and keep the verdict.
+
+    Returns
+    -------
+    status
+        1 when the default target cannot compute a product, or when the probe finds a property wrong that
+        something rests on.
+    """
+    failed, verdict = _probe() if probing else (False, _kept())
+    problem = _product_works()
     sections = {
         "versions": _versions(),
         "settings": _settings(),
@@ -30,13 +45,16 @@ def main() -> int:
         ],
         "targets": [f"{name:12s} {problem or 'can be used'}" for name, problem in availability().items()],
         "Neuron": _neuron(),
-        "self-test": [good or "a 64 x 64 float64 product through the sliced kernel is right to the last bit"],
+        "probe": verdict,
+        "self-test": [
+            problem or "a 64 x 64 float64 product through the sliced kernel is right to the last bit"
+        ],
     }
     for title, lines in sections.items():
         print(title)
         for line in lines:
             print(f"  {line}")
-    return 1 if good else 0
+    return 1 if problem or failed else 0
 
 
 def _versions() -> list[str]:
@@ -65,6 +83,46 @@ def _neuron() -> list[str]:
         found = detect.package(name)
         lines.append(found.problem or f"{found.name} {found.version}")
     return lines
+
+
+def _target() -> Target:
+    options = from_environment()
+    return select(options.target, options.chip)
+
+
+def _probe() -> tuple[bool, list[str]]:
+    """Whether a property failed, and the table of all of them."""
+    try:
+        target = _target()
+    except (TypeError, ValueError, TargetUnavailableError) as problem:
+        return True, [f"no target to probe: {problem}"]
+    from numtrn import probe
+
+    found = probe.probe(target)
+    lines = [*_about(found), *probe.table(found).splitlines(), keep(found)]
+    return bool(found.failed), [*lines, *found.refusals().values()]
+
+
+def _kept() -> list[str]:
+    """What an earlier probe found."""
+    try:
+        found, note = kept(_target())
+    except (TypeError, ValueError, TargetUnavailableError) as problem:
+        return [f"no target: {problem}"]
+    if found is None:
+        return [f"no verdict, so nothing is refused: {note}", "`python -m numtrn doctor --probe` makes one"]
+    lines = [
+        f"{finding.outcome:7s} {finding.name}" for finding in found.findings if finding.outcome != "seen"
+    ]
+    return [*_about(found), *lines, note, *found.refusals().values()]
+
+
+def _about(verdict: Verdict) -> list[str]:
+    about = verdict.subject
+    return [
+        f"{verdict.when}: {about.target}, {about.chip}, {about.device}, {about.sdk}, "
+        f"kernels {about.kernels[:12]}"
+    ]
 
 
 def _product_works() -> str:

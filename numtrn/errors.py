@@ -6,6 +6,7 @@ An error names the rule, the value received, and what to do next.
 from __future__ import annotations
 
 __all__ = [
+    "CacheWarning",
     "KernelError",
     "KernelFallbackWarning",
     "KernelHazardWarning",
@@ -37,3 +38,7 @@ class KernelFallbackWarning(UserWarning):
 
 class KernelHazardWarning(UserWarning):
     """A kernel relies on what a device leaves undefined; the text says how its run goes on."""
+
+
+class CacheWarning(UserWarning):
+    """A file of the user's cache was damaged or not the user's own, and is not used."""

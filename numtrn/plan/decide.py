@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
@@ -41,7 +43,12 @@ def threshold(options: Options, target: str) -> float:
     )
 
 
-def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal:
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def make_plan(
+    request: Request, options: Options, target: str, probed: Mapping[str, str] = NOTHING
+) -> Plan | Refusal:
     """Decide who computes a request.
 
     Parameters
@@ -52,6 +59,9 @@ def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal
         Of the block.
     target
         Name of the target that the block runs on.
+    probed
+        What a probe of the target speaks against, by kind of product, with the reason; see
+        `numtrn.verdict.refusals`. Empty without a verdict.
 
     Returns
     -------
@@ -76,6 +86,9 @@ def make_plan(request: Request, options: Options, target: str) -> Plan | Refusal
         return Refusal(request=request, reason=reason)
     chip = CHIPS[options.chip]
     scheme = choose(gemm.dtype, options.precision, gemm.k)
+    rests_on = "digits" if scheme.maximum_slices is not None else str(options.precision)
+    if rests_on in probed:
+        return Refusal(request=request, reason=probed[rests_on])
     tilings = make_tilings(gemm, scheme, chip)
     prediction = _predict(gemm, scheme, tilings, chip)
     numpy_seconds = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-__all__ = ["Package", "neuron_devices", "nki_problem", "package"]
+__all__ = ["Package", "device_identity", "neuron_devices", "nki_problem", "package"]
 
 PLACEHOLDERS = {"nki": "0.3.0", "torch-neuronx": "2.9", "neuronx-cc": "2.0"}
 """Packages whose PyPI namesakes are empty, and the first real version we need.
@@ -66,6 +67,29 @@ def neuron_devices(root: str = "/dev") -> tuple[str, ...]:
     """Device files of the Neuron driver, such as ``/dev/neuron0``."""
     found = Path(root).glob("neuron[0-9]*")
     return tuple(sorted(str(path) for path in found))
+
+
+DEVICE_FILES = {
+    "driver": "module/neuron/version",
+    "architecture": "devices/virtual/neuron_device/neuron0/info/architecture/arch_type",
+    "device": "devices/virtual/neuron_device/neuron0/info/architecture/device_name",
+    "instance": "devices/virtual/neuron_device/neuron0/info/architecture/instance_type",
+    "serial": "devices/virtual/neuron_device/neuron0/info/serial_number",
+}
+"""Below /sys; drivers differ in which they have (``aws-neuron/aws-neuron-sdk:
+tools/neuron-sys-tools/neuron-sysfs-user-guide.rst``)."""
+
+
+def device_identity(root: str = "/sys") -> str:
+    """What tells this machine's first Neuron device from another, in one line; only files are read."""
+    found = [f"host {platform.node()}"]
+    for name, file in DEVICE_FILES.items():
+        try:
+            text = Path(root, file).read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            continue
+        found.append(f"{name} {text[:80]}")
+    return ", ".join(found)
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -7,12 +7,14 @@ and refuses everything else, so nothing enters ``sys.modules`` and a kernel can 
 from __future__ import annotations
 
 import builtins
+import hashlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import resources
 from types import ModuleType
 from typing import Any
 
-__all__ = ["kernel_names", "load_kernel"]
+__all__ = ["kernel_names", "load_kernel", "sources_hash"]
 
 PACKAGE = "numtrn_kernels"
 
@@ -22,6 +24,16 @@ def kernel_names() -> tuple[str, ...]:
     files = resources.files(PACKAGE).iterdir()
     names = (file.name.removesuffix(".py") for file in files if file.name.endswith(".py"))
     return tuple(sorted(name for name in names if not name.startswith("_")))
+
+
+@cache
+def sources_hash() -> str:
+    """Hash of the names and sources of all kernels, which changes when any of them does."""
+    found = hashlib.sha256()
+    for name in kernel_names():
+        source = resources.files(PACKAGE).joinpath(f"{name}.py").read_bytes()
+        found.update(f"{name} {len(source)}\n".encode() + source)
+    return found.hexdigest()
 
 
 def load_kernel(name: str, modules: Mapping[str, ModuleType]) -> Callable[..., Any]:

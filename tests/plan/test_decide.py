@@ -71,6 +71,25 @@ def test_every_scheme_is_planned_on_every_chip(dtype, precision, chip):
     assert chip in str(plan)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "precision", "barred", "kind"),
+    [
+        ("float64", "full", {"digits": "the adder is wrong"}, Refusal),
+        ("complex128", "full", {"digits": "the adder is wrong"}, Refusal),
+        ("float64", "float32", {"digits": "the adder is wrong"}, Plan),
+        ("float32", "full", {"digits": "the adder is wrong"}, Plan),
+        ("complex64", "full", {"digits": "the adder is wrong"}, Plan),
+        ("float64", "full", {"tfloat32x3": "the adder is wrong"}, Plan),
+        ("float32", "tfloat32", {"tfloat32": "the adder is wrong"}, Refusal),
+    ],
+)
+def test_what_a_probe_speaks_against_is_refused(dtype, precision, barred, kind):
+    options = Options(min_work=0, precision=precision)
+    decided = make_plan(gemm(200, 300, 400, dtype), options, "interpreter", barred)
+    assert isinstance(decided, kind)
+    assert (decided.reason == "the adder is wrong") is (kind is Refusal)
+
+
 def test_a_triangle_is_half_the_work():
     assert gemm(100, 50, 100, triangle="lower").work == 50 * 5050
 

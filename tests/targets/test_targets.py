@@ -110,6 +110,16 @@ def test_devices_are_found_by_their_files(tmp_path):
     assert detect.neuron_devices(str(tmp_path)) == (str(tmp_path / "neuron0"), str(tmp_path / "neuron11"))
 
 
+def test_a_device_is_told_from_others_by_files_alone(tmp_path):
+    nothing = detect.device_identity(str(tmp_path))
+    assert nothing.startswith("host ")
+    for file, text in (("serial", "0x1234\n"), ("driver", "2.20.28\n")):
+        path = tmp_path / detect.DEVICE_FILES[file]
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert detect.device_identity(str(tmp_path)) == f"{nothing}, driver 2.20.28, serial 0x1234"
+
+
 @pytest.mark.parametrize(
     ("version", "good"), [("0.0.1", False), ("0.2.9", False), ("0.3.0", True), ("0.6.0+x", True)]
 )
