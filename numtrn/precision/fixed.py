@@ -147,14 +147,14 @@ def cut(x: Array, row_power: Powers, column_power: Powers, slices: int, out: Arr
         raise ValueError(f"cut takes {FEWEST_SLICES} to {MOST_SLICES} digits; got {slices!r}")
     item = word_bytes(slices)
     _result("cut", out, np.dtype(np.int8), (*x.shape, item))
+    if not out.size:
+        return
     if out.strides[2] != 1 or (_address(out) | out.strides[0] | out.strides[1]) % 8:
         raise ValueError(
             "cut writes words whose bytes lie together, at multiples of 8 bytes; "
             f"got strides {out.strides} from address {_address(out):#x}; take np.empty(shape, np.int8)"
         )
-    if out.size:
-        words = out.view(np.dtype("<u8"))
-        _convert("cut", x, row_power, column_power, slices, words, item)
+    _convert("cut", x, row_power, column_power, slices, out.view(np.uint64), item)
 
 
 def magnitudes(x: Array, row_power: Powers, column_power: Powers, out: Array) -> None:
