@@ -54,7 +54,7 @@ BLOCK = 1 << 15
 """Elements that NumPy works on at a time, so that its intermediate arrays stay in cache."""
 
 STREAM_BYTES = 1 << 22
-"""Words beyond this go to memory past the caches, which would not hold them anyway."""
+"""Words and magnitudes beyond this go to memory past the caches, which would not hold them anyway."""
 
 
 def word_bytes(slices: int) -> int:

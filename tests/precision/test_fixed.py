@@ -60,7 +60,10 @@ def words_out(rows, columns, slices, order):
 
 def scaled_exactly(x, row_power, column_power):
     return [
-        [Fraction(float(x[r, c])) * Fraction(2) ** int(row_power[r] + column_power[c]) for c in range(x.shape[1])]
+        [
+            Fraction(float(x[r, c])) * Fraction(2) ** int(row_power[r] + column_power[c])
+            for c in range(x.shape[1])
+        ]
         for r in range(x.shape[0])
     ]
 
@@ -326,7 +329,10 @@ def test_round_words_at_the_ends_of_the_range(words):
 def test_add_words(how):
     rng = np.random.default_rng(0)
     for shape in [(300, 3, 400), (5, 7)]:
-        total, part = rng.integers(-(2**40), 2**40, shape), rng.integers(-(2**31), 2**31, shape).astype(np.int32)
+        total, part = (
+            rng.integers(-(2**40), 2**40, shape),
+            rng.integers(-(2**31), 2**31, shape).astype(np.int32),
+        )
         for of in (part, np.asfortranarray(part)):
             expected = total + of
             fixed.add_words(total, of)
@@ -384,7 +390,9 @@ def test_several_callers_share_the_threads(monkeypatch):
 @pytest.mark.parametrize("given", ["0", "-1", "two", "1.5", "1025"])
 def test_bad_thread_counts(monkeypatch, given):
     monkeypatch.setenv("NUMTRN_NUM_THREADS", given)
-    with pytest.raises(ValueError, match=f"NUMTRN_NUM_THREADS takes .* from 1 to 1024; got '{given}'; unset it"):
+    with pytest.raises(
+        ValueError, match=f"NUMTRN_NUM_THREADS takes .* from 1 to 1024; got '{given}'; unset it"
+    ):
         threads.thread_count()
 
 
@@ -430,7 +438,12 @@ atexit.register(lambda: print(np.array_equal(fixed.largest(x, 1), before)))
 def test_forks_and_exits():
     environment = {**os.environ, "NUMTRN_NUM_THREADS": "3"}
     ran = subprocess.run(
-        [sys.executable, "-c", FORKED], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", FORKED],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "True\n", "")
 
@@ -441,10 +454,16 @@ X = np.ones((4, 5))
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fixed.largest(X.astype(np.float32), 1), r"takes float64 .* got float32 \(4, 5\); pass x.astype"),
+        (
+            lambda: fixed.largest(X.astype(np.float32), 1),
+            r"takes float64 .* got float32 \(4, 5\); pass x.astype",
+        ),
         (lambda: fixed.largest([[1.0]], 1), "got list"),
         (lambda: fixed.largest(X, 2), "takes axis 0 or 1; got 2"),
-        (lambda: fixed.cut(X[0], None, None, 7, np.empty((5, 8), np.int8)), r"of two axes; got float64 \(5,\)"),
+        (
+            lambda: fixed.cut(X[0], None, None, 7, np.empty((5, 8), np.int8)),
+            r"of two axes; got float64 \(5,\)",
+        ),
         (lambda: fixed.cut(X, None, None, 17, np.empty((4, 5, 16), np.int8)), "takes 1 to 16 digits; got 17"),
         (
             lambda: fixed.cut(X, None, None, 9, np.empty((4, 5, 8), np.int8)),
@@ -452,8 +471,14 @@ X = np.ones((4, 5))
         ),
         (lambda: fixed.cut(X, None, None, 7, np.empty((4, 10, 8), np.int8)[:, ::2]), "one after the other"),
         (lambda: fixed.cut(X, None, None, 7, np.empty((4, 5, 16), np.int8)[..., ::2]), "bytes lie together"),
-        (lambda: fixed.cut(X, np.zeros(5, int), None, 7, np.empty((4, 5, 8), np.int8)), "row_power takes .* each of 4"),
-        (lambda: fixed.cut(X, None, np.zeros(5), 7, np.empty((4, 5, 8), np.int8)), "column_power .* got float64"),
+        (
+            lambda: fixed.cut(X, np.zeros(5, int), None, 7, np.empty((4, 5, 8), np.int8)),
+            "row_power takes .* each of 4",
+        ),
+        (
+            lambda: fixed.cut(X, None, np.zeros(5), 7, np.empty((4, 5, 8), np.int8)),
+            "column_power .* got float64",
+        ),
         (
             lambda: fixed.cut(X, np.array([0, 0, 0, 2**21]), None, 7, np.empty((4, 5, 8), np.int8)),
             "up to 2\\^20 in size; got 0 to 2097152",
@@ -472,8 +497,14 @@ X = np.ones((4, 5))
             lambda: fixed.round_words([(65, np.zeros((2, 3, 3), np.int32))], None, None, np.empty((2, 3))),
             r"at most 64 .* got \[65\]",
         ),
-        (lambda: fixed.add_words(np.zeros((2, 3)), np.zeros((2, 3), np.int32)), "writes int64 .* got float64"),
-        (lambda: fixed.add_words(np.zeros((2, 3), int), np.zeros((2, 3), int)), "int64 totals and int32 words"),
+        (
+            lambda: fixed.add_words(np.zeros((2, 3)), np.zeros((2, 3), np.int32)),
+            "writes int64 .* got float64",
+        ),
+        (
+            lambda: fixed.add_words(np.zeros((2, 3), int), np.zeros((2, 3), int)),
+            "int64 totals and int32 words",
+        ),
     ],
 )
 def test_bad_arguments(call, message):
