@@ -2,10 +2,10 @@
 
     python benchmarks/host.py [--size 4096] [--rounds 7] [--no-extension]
 
-Each element of an operand is read for its row's or column's largest magnitude, for its magnitude in bf16, and to
-be cut into digits; each element of a result is rounded once. C and F are the orders of an operand in memory;
-digits are written in the operand's own order and across it. Results go to arrays that were used before, so that no page is
-mapped while the clock runs. The cases take turns, and the least time of each counts.
+Each element of an operand is read for its row's or column's largest magnitude, for its magnitude in bf16,
+and to be cut into digits; each element of a result is rounded once. C and F are the orders of an operand in
+memory; what is written is in C order, by a survey (largest and magnitudes in one) in the operand's. Results go to arrays that were used before, so that no page is mapped while the
+clock runs. The cases take turns, and the least time of each counts.
 """
 
 from __future__ import annotations
@@ -35,14 +35,21 @@ def cases(size: int) -> dict[str, Case]:
     out = np.ones_like(a)
     found: dict[str, Case] = {"copy of 8 bytes": lambda: np.copyto(copy, a)}
     for name, x in {"C": a, "F": f}.items():
+        to = patterns if name == "C" else patterns.T
         found |= {
             f"largest of rows, {name}": lambda x=x: fixed.largest(x, 1),
             f"largest of columns, {name}": lambda x=x: fixed.largest(x, 0),
             f"magnitudes, rows scaled, {name}": lambda x=x: fixed.magnitudes(x, rows, None, patterns),
             f"magnitudes, columns scaled, {name}": lambda x=x: fixed.magnitudes(x, None, columns, patterns),
+            f"survey of rows, {name}": lambda x=x, to=to: fixed.survey(x, 1, to),
+            f"survey of columns, {name}": lambda x=x, to=to: fixed.survey(x, 0, to),
             f"cut, s = 7, rows scaled, {name}": lambda x=x: fixed.cut(x, rows, None, 7, short),
             f"cut, s = 7, columns scaled, {name}": lambda x=x: fixed.cut(x, None, columns, 7, short),
         }
+    for scaled, powers in {"rows": (rows, None), "columns": (None, columns)}.items():
+        found[f"cut, s = 7, {scaled} scaled, F to F"] = lambda powers=powers: fixed.cut(
+            f, *powers, 7, short.swapaxes(0, 1)
+        )
     for s in (8, 10, 14):
         to = short if s <= 8 else long
         found[f"cut, s = {s}, rows scaled, C"] = lambda s=s, to=to: fixed.cut(a, rows, None, s, to)
@@ -78,15 +85,14 @@ def table(found: dict[str, Case], size: int, rounds: int) -> str:
     best = measure(found, rounds, threads)
     per = {key: 1e9 * taken / size**2 for key, taken in best.items()}
     rows = [[name, *(per[name, count] for count in threads)] for name in found]
-    for order in ("C", "F"):
+    for order, to in {"C": "C", "F": "F", "F to F": "F"}.items():
         for scaled in ("rows", "columns"):
             parts = (
-                f"largest of {scaled}, {order}",
-                f"magnitudes, {scaled} scaled, {order}",
+                f"survey of {scaled}, {to}",
                 f"cut, s = 7, {scaled} scaled, {order}",
             )
             sums = [sum(per[part, count] for part in parts) for count in threads]
-            rows.append([f"input of {scaled}, s = 7, {order}: sum", *sums])
+            rows.append([f"input, {scaled} scaled, s = 7, {order}: survey + cut", *sums])
     return tabulate(rows, ["ns an element", "1 thread", "2 threads"], floatfmt=".2f")
 
 

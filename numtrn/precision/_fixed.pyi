@@ -13,6 +13,20 @@ def convert(
     streams: int,
     /,
 ) -> None: ...
+def survey(
+    axis: int,
+    x: int,
+    row: int,
+    column: int,
+    rows: int,
+    columns: int,
+    sizes: int,
+    powers: int,
+    out: int,
+    out_row: int,
+    streams: int,
+    /,
+) -> None: ...
 def round_words(
     terms: bytes,
     words: int,

@@ -43,7 +43,7 @@ INNER_RANGE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One operand with its scaling: parts[.][i, r, k] 2^(inner[i, k] - exponents[i, r]), at most 0.99 in size.
+    """One operand with its scaling: parts[.][i, r, k] 2^(inner[i, k] - exponents[i, r]), up to 0.99 in size.
 
     Attributes
     ----------

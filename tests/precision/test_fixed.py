@@ -184,6 +184,23 @@ def test_magnitudes_are_the_guards(order, out_order):
     assert np.array_equal(out, guards_patterns(by_rows, row_power))
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_survey(order, axis):
+    x = laid_out(operand(np.random.default_rng(2), 150, 300, spread=130)[0], order)
+    x[3] = 0.0
+    for out in (np.empty(x.shape, np.uint16), np.empty(x.shape, np.uint16, order="F")):
+        sizes = fixed.survey(x, axis, out)
+        assert np.array_equal(sizes, np.abs(x).max(axis=axis))
+        powers = -exponents(sizes)
+        expected = np.empty_like(out)
+        fixed.magnitudes(x, *((powers, None) if axis else (None, powers)), expected)
+        assert np.array_equal(out, expected)
+    x[2, 4], x[7, 5] = np.inf, np.nan
+    expected = np.abs(x).max(axis=axis)
+    assert np.array_equal(fixed.survey(x, axis, out), expected, equal_nan=True)
+
+
 def guards_patterns(x, power):
     side = Side(parts=(x[None],), exponents=-power[None])
     truncated = np.empty((1, *x.shape), np.float32)
@@ -299,7 +316,7 @@ def split(n, words):
 @given(data=st.data(), words=st.integers(3, 6))
 @settings(max_examples=300, deadline=None)
 def test_round_words_ties(data, words):
-    """53 bits, a half, and perhaps one bit far below, anywhere within N; also where the result is subnormal."""
+    """53 bits, a half, and perhaps one bit far below, anywhere within N; also of subnormal results."""
     room = 24 * (words - 1) + 38 - 55
     lead = data.draw(st.integers(1, room))
     odd = data.draw(st.integers(2**52, 2**53 - 1))
@@ -353,6 +370,9 @@ def everything(shape=(700, 400)):
         patterns = np.empty(shape, np.uint16)
         fixed.magnitudes(source, row_power, column_power, patterns)
         results.append(patterns)
+        for axis in (0, 1):
+            patterns = np.empty(shape, np.uint16, order="F" if source is not x else "C")
+            results += [fixed.survey(source, axis, patterns), patterns]
     for words in (3, 4, 6):
         out = np.empty(shape)
         w = device_words(rng, shape[0], words, shape[1])
@@ -515,7 +535,7 @@ def test_bad_arguments(call, message):
 def test_read_only_results():
     out = np.empty((4, 5, 8), np.int8)
     out.flags.writeable = False
-    with pytest.raises(ValueError, match="got int8 .*, read-only; pass np.empty"):
+    with pytest.raises(ValueError, match=r"got int8 .*, read-only; pass np.empty"):
         fixed.cut(X, None, None, 7, out)
 
 
