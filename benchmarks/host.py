@@ -3,9 +3,10 @@
     python benchmarks/host.py [--size 4096] [--rounds 7] [--no-extension]
 
 Each element of an operand is read for its row's or column's largest magnitude, for its magnitude in bf16,
-and to be cut into digits; each element of a result is rounded once. C and F are the orders of an operand in
-memory; what is written is in C order, by a survey (largest and magnitudes in one) in the operand's. Results go to arrays that were used before, so that no page is mapped while the
-clock runs. The cases take turns, and the least time of each counts.
+and to be cut into digits; each element of a result is rounded once. A survey is the first two in one. C and F
+are the orders of an operand in memory; what is written is in C order, by a survey in the operand's. Results
+go to arrays that were used before, so that no page is mapped while the clock runs. The cases take turns, and
+the least time of each counts.
 """
 
 from __future__ import annotations

@@ -315,11 +315,9 @@ CLONES static void write_magnitudes(const struct source *s, char *out, step out_
     write_block(s, 0, 2, out, out_row, streams);
 }
 
-/* Largest magnitudes and, scaled by them, magnitudes in bf16: rows (axis 1) or columns (0) of a source whose rows lie
- * together and which has no powers of its own. The second look at an element finds it in a cache. `powers` is room for
- * the scaling. */
-#define PANEL 128 /* columns */
-
+/* Largest magnitudes of rows and, scaled by them, magnitudes in bf16, of a source whose rows lie together and which has
+ * no powers of its own. The second look at an element finds it in a cache; across rows that does not work, because
+ * what lies between the two looks has to be read in short pieces. */
 static int32_t scaling_of(int64_t size)
 {
     int exponent;
@@ -329,27 +327,16 @@ static int32_t scaling_of(int64_t size)
     return -(exponent + (fraction > 0.99)); /* the rule of scaling.exponents */
 }
 
-static void survey_block(const struct source *s, int axis, int64_t *sizes, int32_t *powers, char *out, step out_row,
-                         int streams)
+static void survey_rows(const struct source *s, int64_t *sizes, char *out, step out_row, int streams)
 {
-    step wide = axis ? 1 : PANEL, extent = axis ? s->rows : s->columns;
-    for (step i = 0; i < extent; i += wide) {
-        step count = LEAST(wide, extent - i);
-        struct source part = *s;
-        if (axis) {
-            part.x += i * s->row;
-            part.rows = count;
-            part.row_power = powers + i;
-            rows_largest(part.x, s->row, 8, count, s->columns, sizes + i);
-        } else {
-            part.x += i * 8;
-            part.columns = count;
-            part.column_power = powers + i;
-            columns_largest(part.x, s->row, 8, s->rows, count, sizes + i);
-        }
-        for (step j = i; j < i + count; j++)
-            powers[j] = scaling_of(sizes[j]);
-        write_magnitudes(&part, out + i * (axis ? out_row : 2), out_row, streams);
+    for (step r = 0; r < s->rows; r++) {
+        struct source one = *s;
+        one.x += r * s->row;
+        one.rows = 1;
+        rows_largest(one.x, s->row, 8, 1, s->columns, sizes + r);
+        int32_t power = scaling_of(sizes[r]);
+        one.row_power = &power;
+        write_magnitudes(&one, out + r * out_row, out_row, streams);
     }
 }
 
@@ -653,16 +640,15 @@ static PyObject *convert(PyObject *Py_UNUSED(module), PyObject *args)
 
 static PyObject *survey(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    int axis, streams;
-    step x, row, column, rows, columns, sizes, powers, out, out_row;
-    if (!PyArg_ParseTuple(args, "innnnnnnnni", &axis, &x, &row, &column, &rows, &columns, &sizes, &powers, &out, &out_row,
-                          &streams))
+    int streams;
+    step x, row, column, rows, columns, sizes, out, out_row;
+    if (!PyArg_ParseTuple(args, "nnnnnnnni", &x, &row, &column, &rows, &columns, &sizes, &out, &out_row, &streams))
         return NULL;
     if (column != 8)
         return PyErr_Format(PyExc_ValueError, "elements of a row must lie together; got a stride of %zd", column);
     struct source source = {AT(const char, x), row, column, rows, columns, NULL, NULL};
     Py_BEGIN_ALLOW_THREADS
-    survey_block(&source, axis, AT(int64_t, sizes), AT(int32_t, powers), AT(char, out), out_row, streams && STREAMS);
+    survey_rows(&source, AT(int64_t, sizes), AT(char, out), out_row, streams && STREAMS);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -717,7 +703,7 @@ static PyObject *add_words(PyObject *Py_UNUSED(module), PyObject *args)
 static PyMethodDef methods[] = {
     {"largest", largest, METH_VARARGS, "Bits of the largest magnitudes of rows (axis 1) or columns (0)."},
     {"convert", convert, METH_VARARGS, "Scaled elements as words of digits, or as magnitudes (0 digits)."},
-    {"survey", survey, METH_VARARGS, "Largest magnitudes, and with that scaling the magnitudes of all elements."},
+    {"survey", survey, METH_VARARGS, "Largest magnitudes of rows and, scaled by them, all magnitudes."},
     {"round_words", round_words, METH_VARARGS, "Sums of words, rounded once and scaled."},
     {"add_words", add_words, METH_VARARGS, "Add int32 to int64."},
     {NULL, NULL, 0, NULL},

@@ -14,14 +14,12 @@ def convert(
     /,
 ) -> None: ...
 def survey(
-    axis: int,
     x: int,
     row: int,
     column: int,
     rows: int,
     columns: int,
     sizes: int,
-    powers: int,
     out: int,
     out_row: int,
     streams: int,

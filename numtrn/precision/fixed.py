@@ -185,7 +185,9 @@ def magnitudes(x: Array, row_power: Powers, column_power: Powers, out: Array) ->
 
 
 def survey(x: Array, axis: int, out: Array) -> NDArray[np.float64]:
-    """`largest`, and `magnitudes` scaled by the exponents of those, while elements are in cache.
+    """`largest`, and `magnitudes` scaled by the exponents of those; in one pass where rows lie along memory.
+
+    Columns of F-ordered arrays are rows here; elsewhere it is two passes.
 
     Parameters
     ----------
@@ -216,28 +218,20 @@ def survey(x: Array, axis: int, out: Array) -> NDArray[np.float64]:
     if abs(x.strides[0]) < abs(x.strides[1]):
         x, out, axis = x.T, out.T, 1 - axis
     use = compiled
-    if use is None or x.strides[1] != x.itemsize or out.strides[1] != out.itemsize or 0 in x.shape:
+    together = axis == 1 and x.strides[1] == x.itemsize and out.strides[1] == out.itemsize
+    if use is None or not together or 0 in x.shape:
         sizes = largest(x, axis)
         powers = -exponents(np.where(np.isfinite(sizes), sizes, 0.0))
         magnitudes(x, powers if axis else None, None if axis else powers, out)
         return sizes
-    kept = x.shape[1 - axis]
-    found, room = np.empty(kept, np.int64), np.empty(kept, np.int32)
+    found = np.empty(len(x), np.int64)
     streams = int(out.nbytes >= STREAM_BYTES)
 
     def block(where: tuple[slice, slice]) -> None:
-        part, to, own = x[where], out[where], where[1 - axis]
-        use.survey(
-            axis,
-            *_layout(part),
-            _address(found[own]),
-            _address(room[own]),
-            _address(to),
-            to.strides[0],
-            streams,
-        )
+        part, to = x[where], out[where]
+        use.survey(*_layout(part), _address(found[where[0]]), _address(to), to.strides[0], streams)
 
-    _run(block, _blocks(x.shape, along=1 - axis))
+    _run(block, _blocks(x.shape, along=0))
     return found.view(np.float64)
 
 
