@@ -1,8 +1,8 @@
 """The one thing pyproject.toml cannot say: what is written in C is optional.
 
-Where no compiler or no supported platform is found, the build warns and goes on. Without the thunks numtrn works
-through its own arrays only, and ``python -m numtrn doctor`` says which layers are off. Without the fixed-point
-loops NumPy does the host's arithmetic, to the same bits.
+Where no compiler or no supported platform is found, the build warns and goes on. Without the thunks numtrn
+works through its own arrays only, and ``python -m numtrn doctor`` says which layers are off. Without the
+fixed-point loops NumPy does the host's arithmetic, to the same bits.
 """
 
 from setuptools import Extension, setup

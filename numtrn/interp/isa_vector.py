@@ -397,7 +397,7 @@ def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> None:
     """Write 32-bit integers as GpSimd computes them, without rounding."""
     assert op.compute is not None
     if dst.storage.core.dry:
-        return one  # there are no values whose sum could overflow
+        return  # there are no values whose sum could overflow
     if op.name == "add" and one.dtype == other.dtype == dst.kind.carrier == np.int32:
         least, most = int(one.min()) + int(other.min()), int(one.max()) + int(other.max())
         if least >= -(2**31) and most < 2**31:
@@ -406,7 +406,7 @@ def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> None:
                 dst.storage.wrote(dst)
             else:
                 put_bits(dst, np.add(one, other))
-            return None
+            return
     unsigned = one.dtype == np.uint32 and other.dtype == np.uint32 and op.name == "multiply"
     kind = np.uint64 if unsigned else np.int64
     out = np.empty(one.shape, kind)

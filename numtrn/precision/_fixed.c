@@ -141,9 +141,9 @@ CLONES static void columns_largest(const char *x, step row, step column, step ro
 
 /* ---- Rows of scaled elements, into words or magnitudes. ------------------------------------------------- */
 
-/* Elements that lie across the way they are written go through tiles: a cache line in, two or more out. */
+/* Elements that lie across the way they are written go through tiles: a cache line in, whole lines out. */
 #define TILE_ROWS 8
-#define TILE_COLUMNS 16
+#define TILE_COLUMNS 32 /* half of it for words */
 
 #define RUN 64    /* elements of a row converted at a time, */
 #define AHEAD 512 /* and how many before it they are asked of memory: a small page */
@@ -294,15 +294,14 @@ INLINE void write_block(const struct source *s, int slices, step item, char *out
             write_row((const double *)(s->x + r * s->row), s->columns, s->row_power ? s->row_power[r] : 0,
                       s->column_power, slices, item, out + r * out_row, streams);
     } else {
-        step wide;
+        step wide, full = slices ? TILE_COLUMNS / 2 : TILE_COLUMNS;
         for (step c0 = 0; c0 < s->columns; c0 += wide) {
             step lead = streams ? to_line(out + c0 * item) / item : 0; /* columns up to the next line */
-            wide = LEAST(lead ? lead : TILE_COLUMNS, s->columns - c0);
-            wide = LEAST(wide, TILE_COLUMNS);
+            wide = LEAST(lead ? lead : full, s->columns - c0);
             step r0 = 0;
-            if (wide == TILE_COLUMNS)
+            if (wide == full)
                 for (; r0 + TILE_ROWS <= s->rows; r0 += TILE_ROWS)
-                    write_tile(s, r0, c0, TILE_ROWS, TILE_COLUMNS, slices, item, out, out_row, streams);
+                    write_tile(s, r0, c0, TILE_ROWS, full, slices, item, out, out_row, streams);
             for (; r0 < s->rows; r0 += TILE_ROWS)
                 write_tile(s, r0, c0, LEAST(TILE_ROWS, s->rows - r0), wide, slices, item, out, out_row, streams);
         }
@@ -311,9 +310,34 @@ INLINE void write_block(const struct source *s, int slices, step item, char *out
         end_streams();
 }
 
-CLONES static void write_magnitudes(const struct source *s, char *out, step out_row)
+CLONES static void write_magnitudes(const struct source *s, char *out, step out_row, int streams)
 {
-    write_block(s, 0, 2, out, out_row, 0);
+    write_block(s, 0, 2, out, out_row, streams);
+}
+
+/* Largest magnitudes of rows and, scaled by them, magnitudes in bf16, of a source whose rows lie together and which has
+ * no powers of its own. The second look at an element finds it in a cache; across rows that does not work, because
+ * what lies between the two looks has to be read in short pieces. */
+static int32_t scaling_of(int64_t size)
+{
+    int exponent;
+    if (size >= bits_of(INFINITY))
+        return 0; /* nothing is promised of these */
+    double fraction = frexp(number_of(size), &exponent);
+    return -(exponent + (fraction > 0.99)); /* the rule of scaling.exponents */
+}
+
+static void survey_rows(const struct source *s, int64_t *sizes, char *out, step out_row, int streams)
+{
+    for (step r = 0; r < s->rows; r++) {
+        struct source one = *s;
+        one.x += r * s->row;
+        one.rows = 1;
+        rows_largest(one.x, s->row, 8, 1, s->columns, sizes + r);
+        int32_t power = scaling_of(sizes[r]);
+        one.row_power = &power;
+        write_magnitudes(&one, out + r * out_row, out_row, streams);
+    }
 }
 
 CLONES static void write_one_word(const struct source *s, int slices, char *out, step out_row, int streams)
@@ -360,26 +384,39 @@ INLINE void carry_up(batch_words w, int words, step count)
         }
 }
 
+#define TAKE(type, away, DO)                                                                                           \
+    for (step c = 0; c < count; c++) {                                                                                 \
+        int64_t word = *(const type *)(from + c * (away));                                                             \
+        DO;                                                                                                            \
+    }
+#define TAKE_ANY(DO)                                                                                                   \
+    if (size == 4 && column == 4)                                                                                      \
+        TAKE(int32_t, 4, DO)                                                                                           \
+    else if (size == 4)                                                                                                \
+        TAKE(int32_t, column, DO)                                                                                      \
+    else if (column == 8)                                                                                              \
+        TAKE(int64_t, 8, DO)                                                                                           \
+    else                                                                                                               \
+        TAKE(int64_t, column, DO)
+
+/* The sum of all terms for some columns of a row. */
 INLINE void gather(const struct term *terms, int count_terms, int words, step r, step c0, step count, batch_words w)
 {
-    for (int i = 0; i < words; i++)
+    for (int i = 0; i < words; i++) {
+        int64_t *restrict to = w[i];
         for (int t = 0; t < count_terms; t++) {
             const char *from = terms[t].words + r * terms[t].row + i * terms[t].word + c0 * terms[t].column;
             step column = terms[t].column;
-            int64_t factor = terms[t].coefficient;
-            int64_t *to = w[i];
-            if (t == 0)
-                memset(to, 0, BATCH * sizeof *to);
-            if (terms[t].size == 4 && column == 4)
-                for (step c = 0; c < count; c++)
-                    to[c] += factor * ((const int32_t *)from)[c];
-            else if (terms[t].size == 4)
-                for (step c = 0; c < count; c++)
-                    to[c] += factor * *(const int32_t *)(from + c * column);
-            else
-                for (step c = 0; c < count; c++)
-                    to[c] += factor * *(const int64_t *)(from + c * column);
+            int64_t factor = terms[t].coefficient, size = terms[t].size;
+            if (t == 0 && factor == 1) {
+                TAKE_ANY(to[c] = word)
+            } else if (t == 0) {
+                TAKE_ANY(to[c] = factor * word)
+            } else {
+                TAKE_ANY(to[c] += factor * word)
+            }
         }
+    }
     carry_up(w, words, count);
 }
 
@@ -493,25 +530,28 @@ INLINE void round_rows(const struct term *terms, int count_terms, int words, con
     int64_t bits[BATCH];
     double spare[BATCH];
     int plain = words == 3 && count_terms == 1 && terms->coefficient == 1 && terms->size == 4 && terms->column == 4;
-    for (step c0 = 0; c0 < to->columns; c0 += BATCH) {
-        step count = LEAST(BATCH, to->columns - c0);
-        const int32_t *power = to->column_power ? to->column_power + c0 : NULL;
-        int32_t least = 0, most = 0;
-        if (power) {
-            least = most = power[0];
-            for (step c = 1; c < count; c++) {
-                least = LEAST(least, power[c]);
-                most = MOST(most, power[c]);
-            }
-        }
-        for (step r = 0; r < to->rows; r++) {
-            int32_t own = to->row_power ? to->row_power[r] : 0;
+    for (step r = 0; r < to->rows; r++) {
+        int32_t own = to->row_power ? to->row_power[r] : 0;
+        for (step c0 = 0; c0 < to->columns; c0 += BATCH) {
+            step count = LEAST(BATCH, to->columns - c0);
+            const int32_t *power = to->column_power ? to->column_power + c0 : NULL;
             char *place = to->out + r * to->row + c0 * to->column;
             double *out = to->column == 8 ? (double *)place : spare;
-            /* The smallest factor is that of a number with its upper words all zero. */
-            if (own + least - BITS * (words - 1) >= -1022 && own + most <= 1023) {
+            int32_t least = own, most = own;
+            if (power) {
+                least = INT32_MAX, most = INT32_MIN;
+                for (step c = 0; c < count; c++) {
+                    int32_t both = own + power[c];
+                    least = LEAST(least, both);
+                    most = MOST(most, both);
+                    bits[c] = (int64_t)((uint64_t)(1023 + (int64_t)both) << 52);
+                }
+            } else {
                 for (step c = 0; c < count; c++)
-                    bits[c] = (int64_t)(1023 + own + (power ? power[c] : 0)) << 52;
+                    bits[c] = (int64_t)((uint64_t)(1023 + (int64_t)own) << 52);
+            }
+            /* The smallest factor is that of a number with its upper words all zero. */
+            if (least - BITS * (words - 1) >= -1022 && most <= 1023) {
                 if (!(plain && round_three(terms, r, c0, count, bits, out))) {
                     gather(terms, count_terms, words, r, c0, count, w);
                     round_batch((const int64_t(*)[BATCH])w, words, count, bits, out);
@@ -586,14 +626,29 @@ static PyObject *convert(PyObject *Py_UNUSED(module), PyObject *args)
         return PyErr_Format(PyExc_ValueError, "words have 1 to 16 digits; got %d", slices);
     struct source source = {AT(const char, x), row, column, rows, columns, AT(const int32_t, row_power),
                             AT(const int32_t, column_power)};
-    streams = streams && STREAMS && out % 8 == 0;
+    streams = streams && STREAMS;
     Py_BEGIN_ALLOW_THREADS
     if (slices == 0)
-        write_magnitudes(&source, AT(char, out), out_row);
+        write_magnitudes(&source, AT(char, out), out_row, streams);
     else if (slices <= 8)
         write_one_word(&source, slices, AT(char, out), out_row, streams);
     else
         write_two_words(&source, slices, AT(char, out), out_row, streams);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *survey(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int streams;
+    step x, row, column, rows, columns, sizes, out, out_row;
+    if (!PyArg_ParseTuple(args, "nnnnnnnni", &x, &row, &column, &rows, &columns, &sizes, &out, &out_row, &streams))
+        return NULL;
+    if (column != 8)
+        return PyErr_Format(PyExc_ValueError, "elements of a row must lie together; got a stride of %zd", column);
+    struct source source = {AT(const char, x), row, column, rows, columns, NULL, NULL};
+    Py_BEGIN_ALLOW_THREADS
+    survey_rows(&source, AT(int64_t, sizes), AT(char, out), out_row, streams && STREAMS);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -648,6 +703,7 @@ static PyObject *add_words(PyObject *Py_UNUSED(module), PyObject *args)
 static PyMethodDef methods[] = {
     {"largest", largest, METH_VARARGS, "Bits of the largest magnitudes of rows (axis 1) or columns (0)."},
     {"convert", convert, METH_VARARGS, "Scaled elements as words of digits, or as magnitudes (0 digits)."},
+    {"survey", survey, METH_VARARGS, "Largest magnitudes of rows and, scaled by them, all magnitudes."},
     {"round_words", round_words, METH_VARARGS, "Sums of words, rounded once and scaled."},
     {"add_words", add_words, METH_VARARGS, "Add int32 to int64."},
     {NULL, NULL, 0, NULL},

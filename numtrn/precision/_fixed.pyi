@@ -13,6 +13,18 @@ def convert(
     streams: int,
     /,
 ) -> None: ...
+def survey(
+    x: int,
+    row: int,
+    column: int,
+    rows: int,
+    columns: int,
+    sizes: int,
+    out: int,
+    out_row: int,
+    streams: int,
+    /,
+) -> None: ...
 def round_words(
     terms: bytes,
     words: int,

@@ -1,19 +1,22 @@
 r"""The host's part of float64 products: elements to fixed-point words, exact words back to float64.
 
-**Words.** An element x, scaled to |x| < 0.995, is X = rint(x 2^(8 s - 1)), halves to even, for s digits; X = sum
-over p of q_p 256^(s - 1 - p) with q_p in -128 .. 127, p = 0 most significant. Stored is (X + F) ^ F, F = 0x80 in each
-of the lower s bytes of 8 W, W = 1 up to 8 digits and 2 beyond, little endian: X + F has the digits q_p + 128, and
-the exclusive or takes the 128 off again, so that byte s - 1 - p, read as int8, is q_p. Bytes above are 0. The top digit
-fits because X + F < 256^s up to x = 0.996; `numtrn.precision.scaling.exponents` keeps x at 0.99 and below.
+**Words.** An element x, scaled to |x| < 0.995, is X = rint(x 2^(8 s - 1)), halves to even, for s digits; X
+= sum over p of q_p 256^(s - 1 - p) with q_p in -128 .. 127, p = 0 most significant. Stored is (X + F) ^ F,
+F = 0x80 in each of the lower s bytes of 8 W, W = 1 up to 8 digits and 2 beyond, little endian: X + F has
+the digits q_p + 128, and the exclusive or takes the 128 off again, so that byte s - 1 - p, read as int8, is
+q_p. Bytes above are 0. The top digit fits because X + F < 256^s up to x = 0.996;
+`numtrn.precision.scaling.exponents` keeps x at 0.99 and below.
 
-**Sums.** N = sum over i of w_i 2^(-24 i), w_0 signed and the others fields of 24 bits, or any int64 of up to 2^40 in
-size where such numbers have been added up. A result is N rounded once.
+**Sums.** N = sum over i of w_i 2^(-24 i), w_0 signed and the others fields of 24 bits, or any int64 of up
+to 2^40 in size where such numbers have been added up. A result is N rounded once.
 
-Work is done in C that releases the GIL (``_fixed.c``), in blocks on a few threads (see `threads`), or in NumPy where
-that was not built (`fixed_numpy`). The bits are the same, whichever does it and however many threads there are.
+Work is done in C that releases the GIL (``_fixed.c``), in blocks on a few threads (see `threads`), or in
+NumPy where that was not built (`fixed_numpy`). The bits are the same, whichever does it, on any number of
+threads.
 
 Powers are integer vectors of up to 2^20 in size, or None for zeros; an element is multiplied by
-2^(row_power[r] + column_power[c]), exactly unless the result is below 2^-1022. Results must not overlap operands.
+2^(row_power[r] + column_power[c]), exactly unless the result is below 2^-1022. Results must not overlap
+operands.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numtrn.precision import fixed_numpy, threads
+from numtrn.precision.scaling import exponents
 
 try:
     from numtrn.precision import _fixed
@@ -36,7 +40,7 @@ try:
 except ImportError:
     compiled = None
 
-__all__ = ["add_words", "cut", "largest", "magnitudes", "result_words", "round_words", "word_bytes"]
+__all__ = ["add_words", "cut", "largest", "magnitudes", "result_words", "round_words", "survey", "word_bytes"]
 
 Array = NDArray[Any]
 Powers = NDArray[np.integer[Any]] | None
@@ -54,7 +58,7 @@ BLOCK = 1 << 15
 """Elements that NumPy works on at a time, so that its intermediate arrays stay in cache."""
 
 STREAM_BYTES = 1 << 22
-"""Words beyond this go to memory past the caches, which would not hold them anyway."""
+"""Words and magnitudes beyond this go to memory past the caches, which would not hold them anyway."""
 
 
 def word_bytes(slices: int) -> int:
@@ -115,7 +119,7 @@ def largest(x: Array, axis: int) -> NDArray[np.float64]:
             use.largest(axis, *_layout(part), _address(out))
 
     _run(block, blocks)
-    bits = found[0] if len(found) == 1 else found.max(axis=0)
+    bits: NDArray[np.int64] = found[0] if len(found) == 1 else found.max(axis=0)
     return bits.view(np.float64)
 
 
@@ -132,8 +136,8 @@ def cut(x: Array, row_power: Powers, column_power: Powers, slices: int, out: Arr
     slices
         Digits, 1 to 16.
     out
-        int8 (rows, columns, `word_bytes`), at a multiple of 8 bytes. Words of a row, or those of a column, lie
-        one after the other; what is between rows is left alone.
+        int8 (rows, columns, `word_bytes`), at a multiple of 8 bytes. Words of a row, or those of a column,
+        lie one after the other; what is between rows is left alone.
 
     Examples
     --------
@@ -147,14 +151,14 @@ def cut(x: Array, row_power: Powers, column_power: Powers, slices: int, out: Arr
         raise ValueError(f"cut takes {FEWEST_SLICES} to {MOST_SLICES} digits; got {slices!r}")
     item = word_bytes(slices)
     _result("cut", out, np.dtype(np.int8), (*x.shape, item))
+    if not out.size:
+        return
     if out.strides[2] != 1 or (_address(out) | out.strides[0] | out.strides[1]) % 8:
         raise ValueError(
             "cut writes words whose bytes lie together, at multiples of 8 bytes; "
             f"got strides {out.strides} from address {_address(out):#x}; take np.empty(shape, np.int8)"
         )
-    if out.size:
-        words = out.view(np.dtype("<u8"))
-        _convert("cut", x, row_power, column_power, slices, words, item)
+    _convert("cut", x, row_power, column_power, slices, out.view(np.uint64), item)
 
 
 def magnitudes(x: Array, row_power: Powers, column_power: Powers, out: Array) -> None:
@@ -180,6 +184,57 @@ def magnitudes(x: Array, row_power: Powers, column_power: Powers, out: Array) ->
         _convert("magnitudes", x, row_power, column_power, 0, out, 2)
 
 
+def survey(x: Array, axis: int, out: Array) -> NDArray[np.float64]:
+    """`largest`, and `magnitudes` scaled by the exponents of those; in one pass where rows lie along memory.
+
+    Columns of F-ordered arrays are rows here; elsewhere it is two passes.
+
+    Parameters
+    ----------
+    x
+        (rows, columns) float64, any strides.
+    axis
+        1 to scale rows, 0 to scale columns.
+    out
+        As for `magnitudes`; nothing is promised of rows (columns) with Inf or NaN.
+
+    Returns
+    -------
+    ndarray
+        As of `largest`.
+
+    Examples
+    --------
+    >>> out = np.empty((2, 2), np.uint16)
+    >>> survey(np.array([[3.0, -1.0], [0.0, 2.0**-30]]), 1, out).tolist() == [3.0, 2.0**-30]
+    True
+    >>> (out.astype(np.uint32) << 16).view(np.float32).tolist()
+    [[0.75, 0.25], [0.0, 0.5]]
+    """
+    x = _operand("survey", x)
+    _result("survey", out, np.dtype(np.uint16), x.shape)
+    if axis not in (0, 1):
+        raise ValueError(f"survey takes axis 0 or 1; got {axis!r}")
+    if abs(x.strides[0]) < abs(x.strides[1]):
+        x, out, axis = x.T, out.T, 1 - axis
+    use = compiled
+    together = axis == 1 and x.strides[1] == x.itemsize and out.strides[1] == out.itemsize
+    if use is None or not together or 0 in x.shape:
+        sizes = largest(x, axis)
+        powers = -exponents(np.where(np.isfinite(sizes), sizes, 0.0))
+        magnitudes(x, powers if axis else None, None if axis else powers, out)
+        return sizes
+    found = np.empty(len(x), np.int64)
+    streams = int(out.nbytes >= STREAM_BYTES)
+
+    def block(where: tuple[slice, slice]) -> None:
+        part, to = x[where], out[where]
+        use.survey(*_layout(part), _address(found[where[0]]), _address(to), to.strides[0], streams)
+
+    _run(block, _blocks(x.shape, along=0))
+    return found.view(np.float64)
+
+
 def round_words(
     terms: Sequence[tuple[int, Array]], row_power: Powers, column_power: Powers, out: NDArray[np.float64]
 ) -> None:
@@ -190,9 +245,8 @@ def round_words(
     Parameters
     ----------
     terms
-        Coefficients, and words (rows, words, columns), int32 or int64, any strides, 3 to 6 words, the most
-        significant first. Words are at most 2^40 in size, the coefficients' sizes at most 64 in sum, and at most
-        8 terms.
+        At most 8: coefficients, their sizes at most 64 in sum, and words (rows, words, columns), int32 or
+        int64, any strides, 3 to 6 words of at most 2^40 in size, the most significant first.
     row_power, column_power
         Powers of two that scale rows and columns of the result.
     out
@@ -299,8 +353,8 @@ def _convert(
         x, out, powers = x.T, out.swapaxes(0, 1), powers[::-1]
     elif not by_rows:
         raise ValueError(
-            f"{name} writes rows or columns whose elements lie one after the other; got strides {out.strides} "
-            f"for elements of {item} bytes; take out[:rows, :columns] of a C-contiguous array"
+            f"{name} writes rows or columns whose elements lie one after the other; got strides "
+            f"{out.strides} for elements of {item} bytes; take out[:rows, :columns] of a C-contiguous array"
         )
     use, streams = compiled, int(out.nbytes >= STREAM_BYTES)
 
@@ -367,8 +421,11 @@ def _layout(array: Array) -> tuple[int, int, int, int, int]:
     return _address(array), array.strides[0], array.strides[1], array.shape[0], array.shape[1]
 
 
-def _blocks(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
-    """Cut rows, or columns where rows are few, into blocks: a few for each thread, or small ones for NumPy."""
+def _blocks(shape: tuple[int, ...], along: int | None = None) -> list[tuple[slice, slice]]:
+    """Cut an axis into blocks: some for each thread, small ones for NumPy.
+
+    Without an axis given: rows, or columns where rows are few.
+    """
     rows, columns = shape
     elements = rows * columns
     if compiled is None:
@@ -376,7 +433,9 @@ def _blocks(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
     else:
         count = threads.thread_count()
         wanted = 1 if count == 1 else min(4 * count, elements // INLINE)
-    axis, unit = (0, 8) if rows >= min(columns, 8 * wanted) else (1, 64)
+    if along is None:
+        along = 0 if rows >= min(columns, 8 * wanted) else 1
+    axis, unit = along, (8, 64)[along]
     extent = shape[axis]
     size = -(-extent // max(1, wanted))
     size = -(-size // unit) * unit

@@ -1,7 +1,7 @@
 """The arithmetic of ``_fixed.c`` in NumPy, to the same bits, for where that was not built.
 
-Every function works on one block, small enough for its intermediate arrays to stay in cache (see `fixed`, which
-says what they mean and checks the arguments). A change here is a change in the C file.
+Every function works on one block, small enough for its intermediate arrays to stay in cache (see `fixed`,
+which says what they mean and checks the arguments). A change here is a change in the C file.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ def round_words(
 ) -> None:
     """Exact sums, one rounding."""
     words = terms[0][1].shape[1]
-    w = [
-        sum((factor * part[:, i].astype(np.int64) for factor, part in terms), np.int64(0))
-        for i in range(words)
-    ]
+    w = [np.zeros(out.shape, np.int64) for _ in range(words)]
+    for factor, part in terms:
+        for i in range(words):
+            w[i] += factor * part[:, i].astype(np.int64)
     for i in range(words - 1, 0, -1):
-        w[i - 1] = w[i - 1] + (w[i] >> BITS)
-        w[i] = w[i] & MASK
+        w[i - 1] += w[i] >> BITS
+        w[i] &= MASK
     power = _power(rows, columns, -BITS * (words - 1))
     with np.errstate(all="ignore"):
         value = _round_three(w) if words == 3 else _round_more(w)
@@ -117,7 +117,7 @@ def round_words(
 
 
 def _round_three(w: list[NDArray[np.int64]]) -> Numbers:
-    value: Numbers = w[0] * 2.0 ** (2 * BITS) + (w[1] << BITS | w[2]).astype(np.float64)
+    value: Numbers = w[0].astype(np.float64) * 2.0 ** (2 * BITS) + (w[1] << BITS | w[2]).astype(np.float64)
     return value
 
 
@@ -140,9 +140,10 @@ def _round_more(w: list[NDArray[np.int64]]) -> Numbers:
         zeros += empty
     upper = limb[0] << BITS | limb[1]
     lower = limb[2] << BITS | limb[3] | limb[4:].any(axis=0)
-    value = upper * 2.0 ** (2 * BITS) + lower.astype(np.float64)
-    value = np.ldexp(value, (BITS * (words - 3 - zeros)).astype(np.int32))
-    return np.where(sign < 0, -value, value)
+    value: Numbers = upper.astype(np.float64) * 2.0 ** (2 * BITS) + lower.astype(np.float64)
+    value *= np.ldexp(1.0, BITS * (words - 3 - zeros))
+    value *= np.where(sign < 0, -1.0, 1.0)
+    return value
 
 
 def _round_subnormal(n: int, power: int) -> float:

@@ -35,13 +35,16 @@ Exponents = NDArray[np.int64]
 SAFE = 400
 """Exponents up to this size can be applied one after the other without over- or underflow on the way."""
 
+FULL = 0.99
+"""Largest magnitude of a scaled element."""
+
 INNER_RANGE = 500
 """The inner dimension is scaled, exactly, only where nonzero magnitudes lie in 2^-500 .. 2^500."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One operand with its scaling: parts[.][i, r, k] 2^(inner[i, k] - exponents[i, r]), below 1 in size.
+    """One operand with its scaling: parts[.][i, r, k] 2^(inner[i, k] - exponents[i, r]), up to 0.99 in size.
 
     Attributes
     ----------
@@ -117,7 +120,9 @@ def _largest(x: Array, axis: int) -> Array:
 
 
 def exponents(size: Array) -> Exponents:
-    """The least e with size <= 0.99 2^e, so that the first digit of a word fits; 0 for zeros.
+    """The least e with size <= 0.99 2^e; 0 for zeros.
+
+    The rest up to 1 is what rounding to digits needs for the top one to fit 8 bits (see `fixed`).
 
     Examples
     --------
@@ -125,7 +130,7 @@ def exponents(size: Array) -> Exponents:
     [0, 0, 0, 1, 1, 2]
     """
     fraction, exponent = np.frexp(size)
-    return (exponent + (fraction > 0.99)).astype(np.int64)
+    return exponent.astype(np.int64) + (fraction > FULL)
 
 
 def declined_range(rows: Array, columns: Array, terms: int, dtype: np.dtype[Any]) -> None:

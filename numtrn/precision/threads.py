@@ -1,8 +1,8 @@
 """A few threads for host arithmetic that releases the GIL: run tasks, wait for all.
 
-The pool is made when first needed, made anew in the child of a fork, and may be used by several threads at once. The
-caller works too, so that nothing waits for a thread that cannot come. What a task computes must not depend
-on who runs it.
+The pool is made when first needed, made anew in the child of a fork, and may be used by several threads at
+once. The caller works too, so that nothing waits for a thread that cannot come. What a task computes must not
+depend on who runs it.
 """
 
 from __future__ import annotations

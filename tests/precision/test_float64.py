@@ -53,10 +53,10 @@ def test_blocking_does_not_show(name, k):
 
 @pytest.mark.parametrize("slices", [7, 8, 9])
 def test_worst_data_at_the_edge_of_the_criterion(slices):
-    # All digits of A are 127 but the first, 126, and those of B below its first, so that what the dropped diagonals hold adds
-    # up; |A||B| is just enough for `slices`, on a scale given by elements that only zeros meet.
+    # All digits of A and B below the first are 127, so that what the dropped diagonals hold adds up; |A||B|
+    # is just enough for `slices`, on a scale given by elements that only zeros meet. A's stay below 0.99.
     k = 300
-    full = (126 + sum(127 * 256.0**-p for p in range(1, 7))) * 2.0**-7
+    full = 126 / 128 + sum(127 * 2.0 ** (-8 * p - 7) for p in range(1, 7))
     element = required(slices, k, 256) * 1.04 / (full * (k - 2))
     unit = 2.0 ** (8 * np.floor((np.log2(element) + 7) / 8) - 7)  # of its first digit
     element = (np.floor(element / unit) + sum(127 * 256.0 ** (-p - 1) for p in range(6))) * unit
