@@ -433,7 +433,10 @@ def run(count: int, seed_number: int) -> Tally:
     )
     @given(cases())
     def judge(case: Case) -> None:
-        tally.add(case, check(case))
+        verdict = check(case)
+        tally.add(case, verdict)
+        if verdict.problem:
+            print(f"{verdict.problem}: {case}", file=sys.stderr, flush=True)
 
     judge()
     return tally
