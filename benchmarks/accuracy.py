@@ -210,7 +210,7 @@ on the embedded interpreter, not on hardware; a device gives the same figures if
 Errors are the largest componentwise |C - AB| in u |A||B| against exact arithmetic; u = 2^-53, or 2^-24 for
 float32 and complex64. Real products are {m} x K x {n}; complex ones are half as wide, and the worse of
 their parts counts. A cell reads *ours / NumPy's (slices)*, or *NumPy* with its error where the data were
-left to it.
+left to it; the last column is the worst of each, ours of the products that kernels made.
 
 {total} products: {kernel} by kernels, {numpy_rows} left to NumPy. {broken} beyond the promise; {unkept}
 families in which our worst is more than {factor} times NumPy's worst.
@@ -283,7 +283,9 @@ def _grading(grades: list[Grade], rows: list[Row]) -> str:
 GRADING = """\
 ## Grading tests
 
-{source}. Square products in float64, with a tolerance of 10 n u as in the programs that NVIDIA published for
+{source}.
+
+Square products in float64, with a tolerance of 10 n u as in the programs that NVIDIA published for
 these tests. 1b asks for exact zeros, which Strassen's method misses; 2b and 3b scale the inner dimension by
 powers of two from 2^s to 2^-s (s in the first column), which fixed point misses.
 

@@ -251,7 +251,7 @@ FULL = sum(127 * 2.0 ** (-8 * place - 7) for place in range(7))
 """All digits 127."""
 
 _ALL = [
-    Family("normal", "Higham", "", _normal),
+    Family("normal", "Higham", "roundings average out", _normal),
     Family("uniform", "grading", "grade A: errors may grow linearly", _uniform),
     Family("Ozaki phi = 0.5", "Ozaki", "moderate range", _spread(0.5)),
     Family("Ozaki phi = 4", "Ozaki", "wide range", _spread(4.0)),
@@ -262,8 +262,8 @@ _ALL = [
         "fullest accumulators",
         _constant(FULL),
     ),
-    Family("graded elements 2^±30", "spans", "", _graded_elements),
-    Family("graded rows and columns 2^±30", "spans", "", _graded_lines),
+    Family("graded elements 2^±30", "spans", "no scaling removes it", _graded_elements),
+    Family("graded rows and columns 2^±30", "spans", "elements of C of all sizes", _graded_lines),
     Family("graded inner 2^±30", "spans", "grades cancel in the product", _graded_inner),
     Family("outlier 2^40", "spans", "one column against one row 2^-60", _outlier),
     Family("huge times zero", "spans", "blocks 2^45 that meet zeros", _huge_times_zero),

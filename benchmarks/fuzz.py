@@ -342,7 +342,7 @@ def _share(case: Case, value: Array, x: Array, y: Array, c: Array | None, bound:
 # ---- Drawing ----
 
 
-COST = 60_000
+COST = 30_000
 """Most multiply-adds of a case in exact arithmetic; extents are cut down to it."""
 
 
@@ -399,6 +399,12 @@ class Tally:
         """Number of cases judged."""
         return sum(self.routes.values())
 
+    @property
+    def counts(self) -> str:
+        """Cases by route, and violations."""
+        routes = ", ".join(f"{count} {route}" for route, count in sorted(self.routes.items()))
+        return f"{routes}; {len(self.violations)} violations"
+
     def add(self, case: Case, verdict: Verdict) -> None:
         """Count one case."""
         self.routes[verdict.route] += 1
@@ -437,6 +443,8 @@ def run(count: int, seed_number: int) -> Tally:
         tally.add(case, verdict)
         if verdict.problem:
             print(f"{verdict.problem}: {case}", file=sys.stderr, flush=True)
+        if tally.cases % 1000 == 0:
+            print(f"{tally.cases} cases: {tally.counts}", file=sys.stderr, flush=True)
 
     judge()
     return tally
@@ -467,12 +475,10 @@ def smaller(case: Case) -> Case:
 
 
 def report(tally: Tally, seconds: float) -> None:
-    routes = ", ".join(f"{count} {route}" for route, count in sorted(tally.routes.items()))
-    print(f"{tally.cases} cases in {seconds:.0f} s ({tally.cases / seconds:.0f} a second): {routes}")
+    print(f"{tally.cases} cases in {seconds:.0f} s ({tally.cases / seconds:.0f} a second): {tally.counts}")
     print("slices: " + ", ".join(f"{s}: {count}" for s, count in sorted(tally.slices.items())))
     for dtype, (used, case) in sorted(tally.worst.items()):
         print(f"largest share of the bound, {dtype}: {used:.3f}, {case}")
-    print(f"violations: {len(tally.violations)}")
     kinds: Counter[str] = Counter()
     for case, problem in tally.violations:
         kind = f"{case.dtype} {case.function} " + "".join("#" if x.isdigit() else x for x in problem)
