@@ -9,7 +9,7 @@ PIP     := -m pip install --quiet --disable-pip-version-check
 # costs a factor of ten and more where another process wants the second core.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-numpy126 test-long compat outside check bench wheel clean
+.PHONY: help demo test test-numpy126 test-long fuzz accuracy memory compat outside check bench wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -43,6 +43,16 @@ test-numpy126: $(VENV126)/.test ## the same tests with NumPy 1.26
 
 test-long: $(VENV)/.dev ## the tests that take more than a minute each
 	$(BIN)/python -m pytest -m long
+
+fuzz: $(VENV)/.dev ## 20,000 random products against exact arithmetic, of a fixed seed and of a random one
+	$(BIN)/python benchmarks/fuzz.py --jobs 2
+	$(BIN)/python benchmarks/fuzz.py --jobs 2 --seed random
+
+accuracy: $(VENV)/.run ## write docs/accuracy.md again
+	$(BIN)/python benchmarks/accuracy.py
+
+memory: $(VENV)/.run ## peak host memory of one large product
+	$(BIN)/python benchmarks/memory.py
 
 compat: $(VENV)/.dev ## NumPy's and SciPy's own tests inside a block
 	$(BIN)/python compat/run.py

@@ -1,0 +1,135 @@
+"""Peak host memory of one float64 product through kernels, against operands and result of np.matmul.
+
+    python benchmarks/memory.py [--size 4096] [--interpreter 2048]
+
+What a device would hold must not count, so that the launches of the first figure compute nothing: `Absent`
+takes the operands and gives results of the right shape and dtype, which are host memory as they would be
+after a copy from a device. The second figure is the interpreter's, which keeps device memory on the host; 0
+leaves it out. Each is measured in a process of its own: `tracemalloc` for the arrays alive at the peak, and
+the largest resident set of the process beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import numtrn
+from numtrn import api
+from numtrn.machine import CHIPS, Chip
+
+ALLOWED = 1.5
+"""Most of host memory, in operands and result of the product."""
+
+MB = 1e6
+
+Array = np.ndarray[Any, Any]
+
+
+class Absent:
+    """A target that computes nothing and keeps nothing."""
+
+    name = "interpreter"
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        self.launches = 0
+
+    def launch(self, kernel: str, arrays: Sequence[Array], parameters: Sequence[int]) -> Array:
+        """A result of the shape and dtype that the kernel would give."""
+        self.launches += 1
+        lhs, rhs = arrays
+        if kernel == "sliced_gemm":
+            batch, slices = parameters[:2]
+            return np.zeros((batch * (lhs.shape[1] // slices), rhs.shape[1]), np.int32)
+        # The guard asks how large |A||B| is at least; of normal numbers a multiple of K.
+        batch = parameters[0]
+        return np.full((batch * lhs.shape[1], rhs.shape[1]), lhs.shape[0] / batch / 64, np.float32)
+
+    def keep(self, array: Array) -> Array:
+        """A device would have it; here it is the caller's array, and costs nothing more."""
+        return array
+
+
+def measured(size: int, absent: bool) -> dict[str, float]:
+    """One product of ``size`` cubed in this process: bytes and seconds."""
+    target = Absent(CHIPS["trn2"])
+    if absent:
+        api.select = lambda *_: target
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((size, size)), rng.standard_normal((size, size))
+    with numtrn.enabled(target="interpreter", min_work=0, strict=True) as session:
+        start = time.perf_counter()
+        tracemalloc.start()
+        c = a @ b
+        peak = tracemalloc.get_traced_memory()[1]
+        seconds = time.perf_counter() - start
+    (call,) = session.calls
+    if call.route != "kernel":
+        raise SystemExit(f"the product was left to NumPy: {call.reason}")
+    needed = a.nbytes + b.nbytes + c.nbytes
+    return {
+        "operands and result": needed,
+        "peak": a.nbytes + b.nbytes + peak,
+        "resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "seconds": seconds,
+        "launches": call.launches,
+        "slices": call.slices or 0,
+    }
+
+
+def in_process(size: int, absent: bool) -> dict[str, float]:
+    """`measured` in a fresh process, whose largest resident set is that of the product."""
+    command = [sys.executable, __file__, "--measure", str(size), *(["--absent"] if absent else [])]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(process.stderr)
+    figures: dict[str, float] = json.loads(process.stdout)
+    return figures
+
+
+def show(title: str, size: int, figures: dict[str, float]) -> float:
+    """Print the figures of one product, and give its peak in operands and result."""
+    ratio = figures["peak"] / figures["operands and result"]
+    print(
+        f"{title}, {size} cubed, {figures['slices']:.0f} slices, {figures['launches']:.0f} launches: peak "
+        f"{figures['peak'] / MB:,.0f} MB, {ratio:.2f} of operands and result "
+        f"({figures['operands and result'] / MB:,.0f} MB); resident set {figures['resident'] / MB:,.0f} MB; "
+        f"{figures['seconds']:.0f} s",
+        flush=True,
+    )
+    return ratio
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--interpreter", type=int, default=2048)
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--absent", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measured(options.measure, options.absent)))
+        return 0
+    ratio = show("launches that compute nothing", options.size, in_process(options.size, absent=True))
+    print(f"allowed: {ALLOWED:.2f}; {'kept' if ratio <= ALLOWED else 'NOT kept'}")
+    if options.interpreter:
+        show("interpreter", options.interpreter, in_process(options.interpreter, absent=False))
+    return int(ratio > ALLOWED)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""One call has one result: tilings, blocks, launches, chips, layouts and threads change no bit of it.
+
+float64 and complex128 are exact until the last rounding, so that nothing may change them. float32 and
+complex64 are sums in fp32, whose order is that of the tiling: they are held to what does not cut the sum.
+"""
+
+import functools
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import numtrn
+from numtrn.plan import tiling
+
+ROOT = Path(__file__).parent.parent
+
+EXACT = ("float64", "complex128")
+DTYPES = (*EXACT, "float32", "complex64")
+
+
+def operands(dtype, shape=(150, 300, 70), batch=(), graded=False):
+    m, k, n = shape
+    rng = np.random.default_rng([m, k, n])
+    a, b = rng.standard_normal((*batch, m, k)), rng.standard_normal((*batch, k, n))
+    if graded:
+        a = a * 2.0 ** rng.integers(-20, 21, a.shape)
+    if dtype.startswith("complex"):
+        a, b = a + 1j * a[..., ::-1, :], b - 1j * b[..., ::-1]
+    return a.astype(dtype), b.astype(dtype)
+
+
+def through_kernels(function, *arrays, chip="trn2", **keywords):
+    with numtrn.enabled(target="interpreter", chip=chip, min_work=0, strict=True) as session:
+        value = function(*arrays, **keywords)
+    (call,) = session.calls
+    assert call.route == "kernel", call.reason
+    return value, call.launches
+
+
+def same_bits(first, second):
+    assert first.dtype == second.dtype
+    assert first.shape == second.shape
+    assert first.tobytes() == second.tobytes()
+
+
+CUTS = {
+    "small M": {"limits": (128, 2048, 1024)},
+    "small K": {"limits": (1024, 128, 1024)},
+    "small N": {"limits": (1024, 2048, 64)},
+    "all small": {"limits": (128, 128, 64)},
+    "small blocks": {"block": (128, 64, 1)},
+    "small blocks, deep": {"block": (128, 64, 4)},
+    "few instructions": {"instructions": 600},
+}
+
+
+def cut(monkeypatch, limits=None, block=None, instructions=None):
+    """Make launches smaller. The only place here that knows how the plan is written."""
+    if limits:
+        monkeypatch.setattr(tiling, "SLICED_LIMITS", (limits,))
+    if block:
+        monkeypatch.setattr(tiling, "_sliced_block", lambda *_: block)
+    if instructions:
+        monkeypatch.setattr(tiling, "MAX_INSTRUCTIONS", instructions)
+
+
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize("name", CUTS)
+def test_tilings_and_launches(name, dtype, graded, monkeypatch):
+    arrays = operands(dtype, graded=graded)
+    whole, _ = through_kernels(np.matmul, *arrays)
+    cut(monkeypatch, **CUTS[name])
+    pieces, _ = through_kernels(np.matmul, *arrays)
+    same_bits(whole, pieces)
+
+
+def test_cuts_are_cuts(monkeypatch):
+    arrays = operands("float64")
+    _, few = through_kernels(np.matmul, *arrays)
+    cut(monkeypatch, **CUTS["all small"])
+    _, many = through_kernels(np.matmul, *arrays)
+    assert many > 3 * few
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+def test_sums_longer_than_a_launch(dtype, monkeypatch):
+    arrays = operands(dtype, (20, 5000, 17))
+    whole, few = through_kernels(np.matmul, *arrays)
+    cut(monkeypatch, limits=(128, 256, 64))
+    pieces, many = through_kernels(np.matmul, *arrays)
+    assert many > few > 1
+    same_bits(whole, pieces)
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+def test_batches(dtype, monkeypatch):
+    arrays = operands(dtype, (30, 200, 25), batch=(5,))
+    whole, few = through_kernels(np.matmul, *arrays)
+    cut(monkeypatch, instructions=100)
+    pieces, many = through_kernels(np.matmul, *arrays)
+    assert many > few
+    same_bits(whole, pieces)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("chip", ["trn1", "trn3"])
+def test_chips(chip, dtype):
+    arrays = operands(dtype, graded=True)
+    same_bits(through_kernels(np.matmul, *arrays)[0], through_kernels(np.matmul, *arrays, chip=chip)[0])
+
+
+LAYOUTS = {
+    "F order": np.asfortranarray,
+    "every second": lambda x: np.repeat(np.repeat(x, 2, 0), 2, 1)[::2, ::2],
+    "reversed": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
+    "unaligned": lambda x: np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(x.dtype).reshape(x.shape),
+    "read only": lambda x: np.broadcast_to(x, (1, *x.shape))[0],
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout, dtype):
+    arrays = operands(dtype)
+    laid_out = [LAYOUTS[layout](x) for x in arrays]
+    same_bits(through_kernels(np.matmul, *arrays)[0], through_kernels(np.matmul, *laid_out)[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_out(order, dtype):
+    arrays = operands(dtype)
+    fresh, _ = through_kernels(np.matmul, *arrays)
+    out = np.empty(fresh.shape, dtype, order=order)
+    given, _ = through_kernels(np.matmul, *arrays, out=out)
+    assert given is out
+    same_bits(fresh, given)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_functions(dtype):
+    a, b = operands(dtype)
+    expected, _ = through_kernels(np.matmul, a, b)
+    same_bits(expected, through_kernels(np.dot, a, b)[0])
+    same_bits(expected, through_kernels(np.einsum, "ij,jk->ik", a, b)[0])
+
+
+THREADED = "from tests.test_bitwise import fingerprint; print(fingerprint({shapes}))"
+
+SHAPES = (((150, 300, 70), ()), ((20, 3000, 17), ()), ((30, 100, 25), (4,)))
+
+
+@functools.cache
+def fingerprint(shapes=SHAPES):
+    """A digest of the results of every dtype, for (shape, batch) each."""
+    digest = hashlib.sha256()
+    for dtype in DTYPES:
+        for shape, batch in shapes:
+            value, _ = through_kernels(np.matmul, *operands(dtype, shape, batch))
+            digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint_elsewhere(shapes, **variables):
+    process = subprocess.run(
+        [sys.executable, "-c", THREADED.format(shapes=shapes)],
+        env={**os.environ, **variables},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return process.stdout.strip()
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "3"])
+def test_threads(threads):
+    assert fingerprint_elsewhere(SHAPES, NUMTRN_NUM_THREADS=threads) == fingerprint()
+
+
+def test_threads_of_blas():
+    """The interpreter multiplies with NumPy's BLAS, whose threads may cut sums otherwise."""
+    assert fingerprint_elsewhere(SHAPES[:1], OPENBLAS_NUM_THREADS="2") == fingerprint(SHAPES[:1])
