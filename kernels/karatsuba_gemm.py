@@ -6,12 +6,13 @@ diagonal t is D_t = S_t - (Q_0 + .. + Q_t) + 2 Q_{t/2}, the last for even t: for
 What makes it more than a port: it runs only where the host has seen, from sums of squares, that a whole chunk
 of K fits one PSUM bank; without that, sums of digits would fill a bank with two matmuls, and GpSimd would
 need longer for the additions than TensorE for the products. Each product loads its own two planes, so that
-SBUF holds the 2 s - 1 accumulators of a block of 512 x 512.
+SBUF holds the accumulators of a block of 512 x 512.
 
 Engines     TensorE s + floor(s/2) ceil(s/2) products for s slices, the limit; ScalarE casts every bank;
             GpSimd adds; VectorE splits digits and carries; DMA.
-SBUF        int32 accumulators of the s squares and s - 1 sums of one block, released one after the other while
-            those of the next block begin; two planes of a chunk of both operands; a word.
+SBUF        int32 accumulators of s - 1 sums and of the first half of the squares (the others are subtracted from
+            their sums at once) of one block, released one after the other while those of the next block
+            begin; two planes of a chunk of both operands; a word.
 PSUM        A tile of one bank for each 128 rows of the block, for each product and chunk; rotating.
 DMA         Operand rows 2 * depth * block bytes (8 KiB at 8 x 512), each read once for every block of the
             result; result rows 4 * block_n bytes.
@@ -97,11 +98,16 @@ def multiply_block(
             lhs_plane = load(lhs, r, m, depth * block_m)
             rhs_plane = load(rhs, r, n, depth * block_n)
             banks = multiply(lhs_plane, rhs_plane, block_m, block_n, depth)
+            integers = cast(banks, block_n)
             t = diagonal_of(slices, index)
-            if t == 0:
-                accumulate(squares, index - pairs, banks, block_n)
+            p = index - pairs
+            if t > 0:
+                accumulate(sums, t - 1, integers)
+            elif p <= (slices - 1) // 2:
+                accumulate(squares, p, integers)
             else:
-                accumulate(sums, t - 1, banks, block_n)
+                for above in range(p, slices):
+                    combine(sums[above - 1], integers, nl.subtract)
             if c == 0 and len(before[1]) > 0:
                 step = (place + 1) // 2
                 if place == 0 and chunks == 1:
@@ -168,12 +174,17 @@ def multiply(lhs_plane, rhs_plane, block_m, block_n, depth):
     return banks
 
 
-def accumulate(totals, index, banks, block_n):
-    """Add banks to an accumulator; the first ones make it."""
+def cast(banks, block_n):
+    """Banks as int32 in SBUF, the row tiles side by side."""
     rows = banks.shape[0]
     row_tiles = banks.shape[1]
     integers = nl.ndarray((rows, row_tiles * block_n), dtype=nl.int32, buffer=nl.sbuf)
     nisa.activation(dst=integers, op=nl.copy, data=banks[0:rows, 0:row_tiles, 0:block_n])
+    return integers
+
+
+def accumulate(totals, index, integers):
+    """Add to an accumulator; the first ones make it."""
     if index == len(totals):
         totals.append(integers)
     else:
@@ -186,7 +197,7 @@ def combine(total, other, op):
 
 
 def add_squares(squares):
-    """Q_0 becomes the sum of all."""
+    """Q_0 becomes the sum of all that are kept."""
     for p in range(1, len(squares)):
         combine(squares[0], squares[p], nl.add)
 
@@ -194,9 +205,9 @@ def add_squares(squares):
 def finish(before, t, slices, out, row, column, block_n):
     """Make diagonal t, put its low digit into its word, and keep the rest for diagonal t - 1.
 
-    The first square holds Q_0 + .. + Q_t, and afterwards Q_0 + .. + Q_{t-1}. The right shift is logical; with
-    the sign bit flipped before, its result is 2^23 too large, which fp32 subtracts exactly. The carry is
-    added in the next step, so that GpSimd does not wait for it.
+    The first square holds the sum of those kept up to Q_t, and afterwards up to Q_{t-1}. The right shift is
+    logical; with the sign bit flipped before, its result is 2^23 too large, which fp32 subtracts exactly. The
+    carry is added in the next step, so that GpSimd does not wait for it.
     """
     sums = before[0]
     squares = before[1]
@@ -208,7 +219,8 @@ def finish(before, t, slices, out, row, column, block_n):
         twice = nl.ndarray(total.shape, dtype=nl.int32, buffer=nl.sbuf)
         nisa.tensor_scalar(dst=twice, data=squares[t // 2], op0=nl.left_shift, operand0=1)
         combine(total, twice, nl.add)
-    combine(squares[0], squares.pop(), nl.subtract)
+    if t < len(squares):
+        combine(squares[0], squares.pop(), nl.subtract)
     if len(carries) > 0:
         combine(total, carries.pop(), nl.add)
     word = (t + DIGITS - 1) // DIGITS
