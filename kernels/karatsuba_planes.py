@@ -9,7 +9,7 @@ Engines     ScalarE casts, VectorE adds and finds the largest, TensorE transpose
             Gram matrices. DMA is the limit, closely followed by VectorE.
 SBUF        Of one block of columns and one chunk of depth * 128 rows: the bytes, the s digit planes, and one
             sum, with room for the next ones.
-PSUM        With transpose, bf16 tiles of up to eight planes of 128 x 512; a bank for each set of Gram matrices.
+PSUM        With transpose, bf16 tiles of up to four planes of 128 x 512; a bank for each set of Gram matrices.
 DMA         Rows of 8 * block bytes in (4 KiB at 512) and 2 * depth * block bytes out (8 KiB).
 Bound       T_dma = batch K extent (8 + 2 P) / rate for P planes, the rate of the core's DMA engines.
 Limits      block <= 512; K a multiple of depth * 128; depth <= 8.
@@ -21,7 +21,7 @@ import nki.language as nl
 
 PARTITIONS = 128
 WORD = 8
-BANKED = 8
+BANKED = 4
 STRIP = 2
 BEHIND = 2
 
@@ -145,11 +145,11 @@ def cast_chunk(words, digits, row, b, block, depth, size):
 
 def turn_strip(words, digits, row, k, first, last, block, size):
     """Tiles ``first`` to ``last`` of the digits of one block of rows, transposed."""
-    rows = min(PARTITIONS, block)
     width = (last - first) * PARTITIONS
     strips = []
-    for tile in range(block // rows):
-        r = row + tile * rows
+    for tile in range(0, block, PARTITIONS):
+        r = row + tile
+        rows = min(PARTITIONS, block - tile)
         column = (k + first * PARTITIONS) * size
         codes = nl.ndarray((rows, width * size), dtype=nl.int8, buffer=nl.sbuf)
         nisa.dma_copy(dst=codes, src=words[r : r + rows, column : column + width * size])
@@ -163,15 +163,16 @@ def turn_strip(words, digits, row, k, first, last, block, size):
 def turn_tile(strips, digits, k, column, block):
     """All digits of 128 elements of each row, transposed."""
     slices = digits.shape[1]
-    rows = strips[0].shape[0]
     for p0 in range(0, slices, BANKED):
         p1 = min(p0 + BANKED, slices)
         turned = nl.ndarray((PARTITIONS, p1 - p0, spacing(block)), dtype=nl.bfloat16, buffer=nl.psum)
         for p in range(p0, p1):
             byte = slices - 1 - p
             for tile in range(len(strips)):
+                rows = strips[tile].shape[0]
+                m = tile * PARTITIONS
                 nisa.nc_transpose(
-                    dst=turned[0:PARTITIONS, p - p0 : p - p0 + 1, tile * rows : (tile + 1) * rows],
+                    dst=turned[0:PARTITIONS, p - p0 : p - p0 + 1, m : m + rows],
                     data=strips[tile][0:rows, k : k + PARTITIONS, byte : byte + 1],
                     engine=nisa.engine.tensor,
                 )
@@ -219,10 +220,14 @@ def store_sums(planes, digits, largest, banks, part, parts, row, column, block):
 
 
 def gram(total, block):
-    """Products of the columns of one plane of one chunk with each other, 128 by 128, side by side in a bank."""
+    """Products of the columns of one plane of one chunk with each other, 128 by 128, side by side in a bank.
+
+    Where block is no multiple of 128 the last ones go over some columns again.
+    """
     rows = min(PARTITIONS, block)
     bank = nl.ndarray((rows, block), dtype=nl.float32, buffer=nl.psum)
-    for c in range(0, block, rows):
+    for start in range(0, block, rows):
+        c = min(start, block - rows)
         for j in range(total.shape[1] // block):
             columns = total[0:PARTITIONS, j * block + c : j * block + c + rows]
             nisa.nc_matmul(
