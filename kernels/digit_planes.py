@@ -10,7 +10,7 @@ SBUF        One block of rows at a time: its bytes, its planes, with room for th
 PSUM        With transpose, bf16 tiles of up to eight planes of 128 x 512: two of them rotating.
 DMA         Rows of 8 * block bytes in (4 KiB at 512) and 2 * slices * block bytes out (7 KiB).
 Bound       T_dma = batch K extent (8 + 2 slices) / rate, the rate of the core's DMA engines.
-Limits      block <= 512; rows of a transposed operand and their block: <= 128 or a multiple of 128.
+Limits      block <= 512.
 """
 
 import nki
@@ -83,14 +83,14 @@ def cast_block(words, planes, row, rows, b, slices, block, size):
 
 def turn_block(words, planes, first, row, b, k0, k1, slices, block, size):
     """The planes of elements k0 to k1 of one block of rows, transposed."""
-    rows = min(PARTITIONS, block)
     strips = []
-    for tile in range(block // rows):
-        r = first + tile * rows
+    for tile in range(0, block, PARTITIONS):
+        r = first + tile
+        rows = min(PARTITIONS, block - tile)
         codes = nl.ndarray((rows, (k1 - k0) * size), dtype=nl.int8, buffer=nl.sbuf)
         nisa.dma_copy(dst=codes, src=words[r : r + rows, k0 * size : k1 * size])
         digits = nl.ndarray((rows, k1 - k0, size), dtype=nl.bfloat16, buffer=nl.sbuf)
-        cast(digits.reshape((rows, (k1 - k0) * size)), codes, tile)
+        cast(digits.reshape((rows, (k1 - k0) * size)), codes, tile // PARTITIONS)
         strips.append(digits)
     for k in range(k0, k1, PARTITIONS):
         depth = min(PARTITIONS, k1 - k)
@@ -101,8 +101,10 @@ def turn_block(words, planes, first, row, b, k0, k1, slices, block, size):
             for p in range(p0, p1):
                 byte = slices - 1 - p
                 for tile in range(len(strips)):
+                    rows = strips[tile].shape[0]
+                    m = tile * PARTITIONS
                     nisa.nc_transpose(
-                        dst=turned[0:depth, p - p0 : p - p0 + 1, tile * rows : (tile + 1) * rows],
+                        dst=turned[0:depth, p - p0 : p - p0 + 1, m : m + rows],
                         data=strips[tile][0:rows, k - k0 : k - k0 + depth, byte : byte + 1],
                         engine=nisa.engine.tensor,
                     )

@@ -6,12 +6,14 @@ diagonal t is D_t = S_t - (Q_0 + .. + Q_t) + 2 Q_{t/2}, the last for even t: for
 What makes it more than a port: it runs only where the host has seen, from sums of squares, that a whole chunk
 of K fits one PSUM bank; without that, sums of digits would fill a bank with two matmuls, and GpSimd would
 need longer for the additions than TensorE for the products. Each product loads its own two planes, so that
-SBUF holds the 2 s - 1 accumulators of a block of 512 x 512.
+SBUF holds the accumulators of a block of 512 x 512.
 
 Engines     TensorE s + floor(s/2) ceil(s/2) products for s slices, the limit; ScalarE casts every bank;
             GpSimd adds; VectorE splits digits and carries; DMA.
-SBUF        int32 accumulators of the s squares and s - 1 sums of one block, released one after the other while
-            those of the next block begin; two planes of a chunk of both operands; a word.
+SBUF        int32 accumulators of s - 1 sums and of the first half of the squares of one block; the other squares
+            are subtracted from their sums at once, the first half with the last chunk, and the sums are
+            released one after the other while those of the next block begin; two planes of a chunk of both
+            operands; a word.
 PSUM        A tile of one bank for each 128 rows of the block, for each product and chunk; rotating.
 DMA         Operand rows 2 * depth * block bytes (8 KiB at 8 x 512), each read once for every block of the
             result; result rows 4 * block_n bytes.
@@ -71,8 +73,6 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth):
                 )
                 row = (i * blocks_m + bm) * block_m
                 column = bn * width
-    if chunks == 1:
-        add_squares(before[1])
     for step in range(1, slices):
         finish(before, slices - step, slices, out, row, column, block_n)
     finish_first(before, out, row, column, block_n)
@@ -87,6 +87,7 @@ def multiply_block(
     products = slices + pairs
     sums = []
     squares = []
+    settled = 0
     for c in range(chunks):
         r = (first + c) * PARTITIONS
         order = product_order(slices, c > 0)
@@ -97,21 +98,29 @@ def multiply_block(
             lhs_plane = load(lhs, r, m, depth * block_m)
             rhs_plane = load(rhs, r, n, depth * block_n)
             banks = multiply(lhs_plane, rhs_plane, block_m, block_n, depth)
+            integers = cast(banks, block_n)
             t = diagonal_of(slices, index)
-            if t == 0:
-                accumulate(squares, index - pairs, banks, block_n)
+            p = index - pairs
+            if t > 0:
+                accumulate(sums, t - 1, integers)
+            elif p <= (slices - 1) // 2:
+                accumulate(squares, p, integers)
             else:
-                accumulate(sums, t - 1, banks, block_n)
+                for above in range(p, slices):
+                    combine(sums[above - 1], integers, nl.subtract)
             if c == 0 and len(before[1]) > 0:
                 step = (place + 1) // 2
-                if place == 0 and chunks == 1:
-                    add_squares(before[1])
-                elif place % 2 == 1 and step < slices:
+                if place % 2 == 1 and step < slices:
                     finish(before, slices - step, slices, out, row, column, block_n)
                 elif place == 2 * slices - 2:
                     finish_first(before, out, row, column, block_n)
-            if c > 0 and c == chunks - 1 and place == slices + 1:
-                add_squares(squares)
+            if c > 0 and c == chunks - 1 and place >= slices and settled < slices - 1:
+                settled = settled + 1
+                settle(sums, squares, settled)
+    for t in range(settled + 1, slices):
+        settle(sums, squares, t)
+    for _ in range(1, len(squares)):
+        squares.pop()
     return (sums, squares, [], [])
 
 
@@ -168,12 +177,17 @@ def multiply(lhs_plane, rhs_plane, block_m, block_n, depth):
     return banks
 
 
-def accumulate(totals, index, banks, block_n):
-    """Add banks to an accumulator; the first ones make it."""
+def cast(banks, block_n):
+    """Banks as int32 in SBUF, the row tiles side by side."""
     rows = banks.shape[0]
     row_tiles = banks.shape[1]
     integers = nl.ndarray((rows, row_tiles * block_n), dtype=nl.int32, buffer=nl.sbuf)
     nisa.activation(dst=integers, op=nl.copy, data=banks[0:rows, 0:row_tiles, 0:block_n])
+    return integers
+
+
+def accumulate(totals, index, integers):
+    """Add to an accumulator; the first ones make it."""
     if index == len(totals):
         totals.append(integers)
     else:
@@ -185,30 +199,26 @@ def combine(total, other, op):
     nisa.tensor_tensor(dst=total, data1=total, data2=other, op=op, engine=nisa.engine.gpsimd)
 
 
-def add_squares(squares):
-    """Q_0 becomes the sum of all."""
-    for p in range(1, len(squares)):
-        combine(squares[0], squares[p], nl.add)
+def settle(sums, squares, t):
+    """Take the squares off S_t: Q_t becomes Q_0 + .. + Q_t, after 2 Q_t went to S_2t."""
+    last = len(squares) - 1
+    if t <= last:
+        twice = nl.ndarray(squares[t].shape, dtype=nl.int32, buffer=nl.sbuf)
+        nisa.tensor_scalar(dst=twice, data=squares[t], op0=nl.left_shift, operand0=1)
+        combine(sums[2 * t - 1], twice, nl.add)
+        combine(squares[t], squares[t - 1], nl.add)
+    combine(sums[t - 1], squares[min(t, last)], nl.subtract)
 
 
 def finish(before, t, slices, out, row, column, block_n):
-    """Make diagonal t, put its low digit into its word, and keep the rest for diagonal t - 1.
+    """Put the low digit of diagonal t into its word, and keep the rest for diagonal t - 1.
 
-    The first square holds Q_0 + .. + Q_t, and afterwards Q_0 + .. + Q_{t-1}. The right shift is logical; with
-    the sign bit flipped before, its result is 2^23 too large, which fp32 subtracts exactly. The carry is
-    added in the next step, so that GpSimd does not wait for it.
+    The right shift is logical; with the sign bit flipped before, its result is 2^23 too large, which fp32
+    subtracts exactly. The carry is added in the next step, so that GpSimd does not wait for it.
     """
-    sums = before[0]
-    squares = before[1]
     words = before[2]
     carries = before[3]
-    total = sums.pop()
-    combine(total, squares[0], nl.subtract)
-    if t % 2 == 0:
-        twice = nl.ndarray(total.shape, dtype=nl.int32, buffer=nl.sbuf)
-        nisa.tensor_scalar(dst=twice, data=squares[t // 2], op0=nl.left_shift, operand0=1)
-        combine(total, twice, nl.add)
-    combine(squares[0], squares.pop(), nl.subtract)
+    total = before[0].pop()
     if len(carries) > 0:
         combine(total, carries.pop(), nl.add)
     word = (t + DIGITS - 1) // DIGITS

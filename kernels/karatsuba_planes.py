@@ -5,11 +5,11 @@ in bf16 as they are at most 256, and the largest sum of squares of their columns
 whether all products of a chunk fit one PSUM bank (Cauchy-Schwarz). It is the largest element of Gram matrices,
 which TensorE has time for: no element off the diagonal is larger than all on it.
 
-Engines     VectorE and ScalarE cast, VectorE adds and finds the largest, TensorE transposes and makes the
+Engines     ScalarE casts, VectorE adds and finds the largest, TensorE transposes and makes the
             Gram matrices. DMA is the limit, closely followed by VectorE.
 SBUF        Of one block of columns and one chunk of depth * 128 rows: the bytes, the s digit planes, and one
             sum, with room for the next ones.
-PSUM        With transpose, bf16 tiles of up to eight planes of 128 x 512; a bank for each set of Gram matrices.
+PSUM        With transpose, bf16 tiles of up to four planes of 128 x 512; a bank for each set of Gram matrices.
 DMA         Rows of 8 * block bytes in (4 KiB at 512) and 2 * depth * block bytes out (8 KiB).
 Bound       T_dma = batch K extent (8 + 2 P) / rate for P planes, the rate of the core's DMA engines.
 Limits      block <= 512; K a multiple of depth * 128; depth <= 8.
@@ -21,8 +21,8 @@ import nki.language as nl
 
 PARTITIONS = 128
 WORD = 8
-BANKED = 8
-STRIP = 256
+BANKED = 4
+STRIP = 2
 BEHIND = 2
 
 
@@ -70,26 +70,50 @@ def karatsuba_planes(words, batch, slices, block, depth, transpose):
     chunks = K // (depth * PARTITIONS)
     shape = (batch * chunks * PARTITIONS, blocks * width)
     planes = nl.ndarray(shape, dtype=nl.bfloat16, buffer=nl.shared_hbm)
-    r = min(PARTITIONS, block)
-    squares = nl.ndarray((batch * chunks * r, blocks * pairs), dtype=nl.float32, buffer=nl.shared_hbm)
+    shape = (batch * chunks * min(PARTITIONS, block), blocks * pairs)
+    squares = nl.ndarray(shape, dtype=nl.float32, buffer=nl.shared_hbm)
+    parts = 1
+    if transpose:
+        parts = (depth + STRIP - 1) // STRIP
+    before = ()
+    b_before = 0
+    row = 0
+    column = 0
     for i in range(batch):
         for b in range(blocks):
             for c in range(chunks):
                 digits = nl.ndarray((PARTITIONS, slices, depth * block), dtype=nl.bfloat16, buffer=nl.sbuf)
                 k = c * depth * PARTITIONS
-                if transpose:
-                    turn_chunk(words, digits, i * extent + b * block, k, block, depth, size)
-                else:
-                    cast_chunk(words, digits, i * K + k, b, block, depth, size)
+                banks = []
+                for part in range(parts):
+                    if transpose:
+                        first = part * STRIP
+                        last = min(first + STRIP, depth)
+                        turn_strip(words, digits, i * extent + b * block, k, first, last, block, size)
+                    else:
+                        cast_chunk(words, digits, i * K + k, b, block, depth, size)
+                    if len(before) > 0:
+                        store_sums(planes, before[0], before[1], banks, part, parts, row, column, block)
+                if len(before) > 0:
+                    store_largest(squares, before[1], banks, row, b_before)
+                largest = nl.ndarray((min(PARTITIONS, block), pairs), dtype=nl.float32, buffer=nl.sbuf)
+                before = (digits, largest)
                 row = i * chunks + c
-                largest = store_sums(planes, digits, row * PARTITIONS, b * width, block, depth)
-                nisa.dma_copy(
-                    dst=squares[row * r : (row + 1) * r, b * pairs : (b + 1) * pairs], src=largest
-                )
-                for p in range(slices):
-                    column = b * width + (pairs + p) * depth * block
-                    store(planes, digits[0:PARTITIONS, p : p + 1, 0 : depth * block], row, column)
+                column = b * width
+                b_before = b
+    banks = []
+    store_sums(planes, before[0], before[1], banks, 0, 1, row, column, block)
+    store_largest(squares, before[1], banks, row, b_before)
     return planes, squares
+
+
+def store_largest(squares, largest, banks, row, b):
+    """The largest sums of squares of one block and chunk to HBM."""
+    rows = largest.shape[0]
+    pairs = largest.shape[1]
+    for index in range(pairs - BEHIND, pairs):
+        keep_largest(largest, banks, index)
+    nisa.dma_copy(dst=squares[row * rows : (row + 1) * rows, b * pairs : (b + 1) * pairs], src=largest)
 
 
 def store(planes, plane, row, column):
@@ -112,52 +136,50 @@ def cast_chunk(words, digits, row, b, block, depth, size):
         )
     for p in range(slices):
         byte = slices - 1 - p
-        cast(
-            digits[0:PARTITIONS, p : p + 1, 0 : depth * block],
-            codes[0:PARTITIONS, 0 : depth * block, byte : byte + 1],
-            True,
+        nisa.activation(
+            dst=digits[0:PARTITIONS, p : p + 1, 0 : depth * block],
+            op=nl.copy,
+            data=codes[0:PARTITIONS, 0 : depth * block, byte : byte + 1],
         )
 
 
-def turn_chunk(words, digits, row, k, block, depth, size):
-    """The digits of one block of rows, transposed."""
-    slices = digits.shape[1]
-    rows = min(PARTITIONS, block)
-    for j0 in range(0, depth, STRIP // PARTITIONS):
-        j1 = min(j0 + STRIP // PARTITIONS, depth)
-        width = (j1 - j0) * PARTITIONS
-        strips = []
-        for tile in range(block // rows):
-            r = row + tile * rows
-            column = (k + j0 * PARTITIONS) * size
-            codes = nl.ndarray((rows, width * size), dtype=nl.int8, buffer=nl.sbuf)
-            nisa.dma_copy(dst=codes, src=words[r : r + rows, column : column + width * size])
-            strip = nl.ndarray((rows, width, size), dtype=nl.bfloat16, buffer=nl.sbuf)
-            cast(strip.reshape((rows, width * size)), codes, tile % 2 == 1)
-            strips.append(strip)
-        for j in range(j0, j1):
-            turn_tile(strips, digits, (j - j0) * PARTITIONS, j * block, block)
+def turn_strip(words, digits, row, k, first, last, block, size):
+    """Tiles ``first`` to ``last`` of the digits of one block of rows, transposed."""
+    width = (last - first) * PARTITIONS
+    strips = []
+    for tile in range(0, block, PARTITIONS):
+        r = row + tile
+        rows = min(PARTITIONS, block - tile)
+        column = (k + first * PARTITIONS) * size
+        codes = nl.ndarray((rows, width * size), dtype=nl.int8, buffer=nl.sbuf)
+        nisa.dma_copy(dst=codes, src=words[r : r + rows, column : column + width * size])
+        strip = nl.ndarray((rows, width, size), dtype=nl.bfloat16, buffer=nl.sbuf)
+        nisa.activation(dst=strip.reshape((rows, width * size)), op=nl.copy, data=codes)
+        strips.append(strip)
+    for j in range(first, last):
+        turn_tile(strips, digits, (j - first) * PARTITIONS, j * block, block)
 
 
 def turn_tile(strips, digits, k, column, block):
     """All digits of 128 elements of each row, transposed."""
     slices = digits.shape[1]
-    rows = strips[0].shape[0]
     for p0 in range(0, slices, BANKED):
         p1 = min(p0 + BANKED, slices)
         turned = nl.ndarray((PARTITIONS, p1 - p0, spacing(block)), dtype=nl.bfloat16, buffer=nl.psum)
         for p in range(p0, p1):
             byte = slices - 1 - p
             for tile in range(len(strips)):
+                rows = strips[tile].shape[0]
+                m = tile * PARTITIONS
                 nisa.nc_transpose(
-                    dst=turned[0:PARTITIONS, p - p0 : p - p0 + 1, tile * rows : (tile + 1) * rows],
+                    dst=turned[0:PARTITIONS, p - p0 : p - p0 + 1, m : m + rows],
                     data=strips[tile][0:rows, k : k + PARTITIONS, byte : byte + 1],
                     engine=nisa.engine.tensor,
                 )
-        cast(
-            digits[0:PARTITIONS, p0:p1, column : column + block],
-            turned[0:PARTITIONS, 0 : p1 - p0, 0:block],
-            True,
+        nisa.activation(
+            dst=digits[0:PARTITIONS, p0:p1, column : column + block],
+            op=nl.copy,
+            data=turned[0:PARTITIONS, 0 : p1 - p0, 0:block],
         )
 
 
@@ -171,39 +193,42 @@ def spacing(block):
     return columns
 
 
-def store_sums(planes, digits, row, column, block, depth):
-    """The sums of pairs of planes to HBM; gives for each the largest elements of its Gram matrices."""
+def store_sums(planes, digits, largest, banks, part, parts, row, column, block):
+    """One of ``parts`` of the planes and their sums to HBM, and Gram matrices of the sums to ``banks``."""
     slices = digits.shape[1]
-    width = depth * block
-    pairs = slices // 2 * ((slices + 1) // 2)
-    largest = nl.ndarray((min(PARTITIONS, block), pairs), dtype=nl.float32, buffer=nl.sbuf)
-    banks = []
+    width = digits.shape[2]
+    pairs = largest.shape[1]
+    for p in range(part * slices // parts, (part + 1) * slices // parts):
+        store(planes, digits[0:PARTITIONS, p : p + 1, 0:width], row, column + (pairs + p) * width)
+    index = 0
     for t in range(1, slices):
         for p in range((t + 1) // 2):
-            total = nl.ndarray((PARTITIONS, width), dtype=nl.bfloat16, buffer=nl.sbuf)
-            nisa.tensor_tensor(
-                dst=total,
-                data1=digits[0:PARTITIONS, p : p + 1, 0:width],
-                data2=digits[0:PARTITIONS, t - p : t - p + 1, 0:width],
-                op=nl.add,
-                engine=nisa.engine.vector,
-            )
-            c = column + len(banks) * width
-            nisa.dma_copy(dst=planes[row : row + PARTITIONS, c : c + width], src=total)
-            if len(banks) >= BEHIND:
-                keep_largest(largest, banks, len(banks) - BEHIND)
-            banks.append(gram(total, block, depth))
-    for index in range(pairs - BEHIND, pairs):
-        keep_largest(largest, banks, index)
-    return largest
+            if index >= part * pairs // parts and index < (part + 1) * pairs // parts:
+                total = nl.ndarray((PARTITIONS, 1, width), dtype=nl.bfloat16, buffer=nl.sbuf)
+                nisa.tensor_tensor(
+                    dst=total,
+                    data1=digits[0:PARTITIONS, p : p + 1, 0:width],
+                    data2=digits[0:PARTITIONS, t - p : t - p + 1, 0:width],
+                    op=nl.add,
+                    engine=nisa.engine.vector,
+                )
+                store(planes, total, row, column + index * width)
+                if index >= BEHIND:
+                    keep_largest(largest, banks, index - BEHIND)
+                banks.append(gram(total.reshape((PARTITIONS, width)), block))
+            index = index + 1
 
 
-def gram(total, block, depth):
-    """Products of the columns of one plane of one chunk with each other, 128 by 128, side by side in a bank."""
+def gram(total, block):
+    """Products of the columns of one plane of one chunk with each other, 128 by 128, side by side in a bank.
+
+    Where block is no multiple of 128 the last ones go over some columns again.
+    """
     rows = min(PARTITIONS, block)
     bank = nl.ndarray((rows, block), dtype=nl.float32, buffer=nl.psum)
-    for c in range(0, block, rows):
-        for j in range(depth):
+    for start in range(0, block, rows):
+        c = min(start, block - rows)
+        for j in range(total.shape[1] // block):
             columns = total[0:PARTITIONS, j * block + c : j * block + c + rows]
             nisa.nc_matmul(
                 dst=bank[0:rows, c : c + rows], stationary=columns, moving=columns, accumulate=(j > 0)
@@ -216,11 +241,3 @@ def keep_largest(largest, banks, index):
     rows = largest.shape[0]
     nisa.tensor_reduce(dst=largest[0:rows, index : index + 1], op=nl.maximum, data=banks[index], axis=1)
     banks[index] = 0
-
-
-def cast(dst, src, scalar):
-    """Copy with a cast, on ScalarE or VectorE."""
-    if scalar:
-        nisa.activation(dst=dst, op=nl.copy, data=src)
-    else:
-        nisa.tensor_copy(dst=dst, src=src, engine=nisa.engine.vector)

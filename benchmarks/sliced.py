@@ -1,0 +1,159 @@
+"""Predicted device times of float64 products from words to words: ``python benchmarks/sliced.py [--chip trn2]``.
+
+Operands lie on one core's HBM as int64 words, A and B row by row; results are carried words. Every distinct
+launch is timed once by the clock, without data, and counted as often as it runs: planes of each piece of an
+operand once, then the products. No transfer to or from the host is in it, and where K needs several launches the host
+adds their words. All of it is predicted from published figures; no device has confirmed it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+import ml_dtypes
+import numpy as np
+
+from numtrn.interp import modules
+from numtrn.interp.clock import Timeline, of_shape, time_kernel
+from numtrn.machine import CHIPS, Chip
+from numtrn.plan.tiling import Tiling
+from numtrn.plan.words import plane_count, tile_karatsuba, tile_planes, tile_words
+from numtrn.targets.load import load_kernel
+
+SLICES = 7
+SIZES = (512, 1024, 2048, 4096, 8192)
+HEADER = (
+    f"{'chip':5}{'n':>6} {'form':10} {'products':>8} {'planes ms':>10} {'GEMM ms':>9} {'TFLOPS':>7} {'T_pe ms':>9}"
+    f" {'of it':>6}  busiest engine besides TensorE"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One form at one size: times of one core in milliseconds."""
+
+    form: str
+    products: int
+    planes: float
+    gemm: float
+    flops: float
+    bound: float
+    busiest: str
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chip", choices=tuple(CHIPS), action="append")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument(
+        "--unstretched", action="store_true", help="matmuls take their cycles only (Chip.matmul_stretch = 1)"
+    )
+    known = parser.parse_args()
+    print(HEADER)
+    for name in known.chip or CHIPS:
+        chip = replace(CHIPS[name], matmul_stretch=1.0) if known.unstretched else CHIPS[name]
+        for n in known.sizes:
+            for row in rows(n, chip):
+                total = row.planes + row.gemm
+                print(
+                    f"{name:5}{n:6d} {row.form:10} {row.products:8d} {row.planes:10.3f} {row.gemm:9.3f}"
+                    f" {row.flops / total / 1e9:7.2f} {row.bound:9.3f} {row.bound / total:6.1%}  {row.busiest}",
+                    flush=True,
+                )
+    print("TFLOPS: 2 n^3 for a product, 8 n^3 for zgemm, n^2 (n + 1) for syrk, over planes and GEMM together.")
+    print("Predictions from published figures; none has been confirmed by a device of ours.")
+
+
+def rows(n: int, chip: Chip) -> Iterator[Row]:
+    """The forms at one size."""
+    plain = product("plain", tile_words(1, n, n, n, SLICES, chip), chip)
+    yield replace(plain, flops=2.0 * n**3)
+    karatsuba = product("karatsuba", tile_karatsuba(1, n, n, n, SLICES, chip), chip)
+    yield replace(karatsuba, flops=2.0 * n**3)
+    three = {name: 3 * getattr(plain, name) for name in ("products", "planes", "gemm", "bound")}
+    yield replace(plain, form="zgemm 3M", flops=8.0 * n**3, **three)
+    yield syrk(n, chip)
+
+
+def product(form: str, tiling: Tiling, chip: Chip) -> Row:
+    """A product: the planes of all pieces of A, turned, and of B, then all launches."""
+    _, pieces_m, pieces_k, pieces_n = tiling.pieces
+    left, right = planes(tiling, "lhs", True, chip), planes(tiling, "rhs", False, chip)
+    made = pieces_k * (pieces_m * left.total_ns + pieces_n * right.total_ns)
+    one = timed(tiling.kernel, operands(tiling), tiling.parameters, chip)
+    karatsuba = tiling.kernel == "karatsuba_gemm"
+    products = plane_count(SLICES) if karatsuba else SLICES * (SLICES + 1) // 2
+    return Row(
+        form,
+        products,
+        made / 1e6,
+        tiling.launches * one.total_ns / 1e6,
+        0.0,
+        tiling.launches * tiling.pe_columns / chip.tensor_ghz / 1e6,
+        busiest(one),
+    )
+
+
+def syrk(n: int, chip: Chip) -> Row:
+    """A A^T, lower triangle: one set of planes, launches of triangles on the diagonal, of squares below."""
+    tiling = tile_words(1, n, n, n, SLICES, chip, triangle=True)
+    _, pieces, pieces_k, _ = tiling.pieces
+    below = pieces * (pieces - 1) // 2
+    made = pieces * pieces_k * planes(tiling, "lhs", True, chip).total_ns
+    diagonal = timed(tiling.kernel, operands(tiling), tiling.parameters, chip)
+    total, columns = pieces * diagonal.total_ns, pieces * tiling.pe_columns
+    if below:
+        square = timed(tiling.kernel, operands(tiling), (*tiling.parameters[:-1], 0), chip)
+        blocks = tiling.m // tiling.block_m
+        total += below * square.total_ns
+        columns += below * tiling.pe_columns * 2 * blocks // (blocks + 1)
+    return Row(
+        "syrk",
+        SLICES * (SLICES + 1) // 2,
+        made / 1e6,
+        pieces_k * total / 1e6,
+        float(n) * n * (n + 1),
+        pieces_k * columns / chip.tensor_ghz / 1e6,
+        busiest(diagonal),
+    )
+
+
+def operands(tiling: Tiling) -> tuple[tuple[int, int], ...]:
+    """Shapes of the planes that a launch takes."""
+    rows_of, width = tiling.batch * tiling.k, SLICES
+    if tiling.kernel == "karatsuba_gemm":
+        depth = tiling.parameters[-1]
+        rows_of, width = rows_of // depth, plane_count(SLICES) * depth
+    return (rows_of, width * tiling.m), (rows_of, width * tiling.n)
+
+
+def planes(tiling: Tiling, side: str, transpose: bool, chip: Chip) -> Timeline:
+    """The pre-pass of one operand of one launch."""
+    pre = tile_planes(tiling, side, transpose)
+    return timed(pre.kernel, ((pre.rows, pre.columns),), pre.parameters, chip)
+
+
+@cache
+def timed(
+    kernel: str, shapes: tuple[tuple[int, int], ...], parameters: tuple[int, ...], chip: Chip
+) -> Timeline:
+    """The predicted timeline of one launch."""
+    dtype = np.int8 if kernel.endswith("planes") else ml_dtypes.bfloat16
+    arguments = (*(of_shape(shape, dtype) for shape in shapes), *parameters)
+    return time_kernel(load_kernel(kernel, modules), arguments, chip)
+
+
+def busiest(timeline: Timeline) -> str:
+    """The engine that is busy for the largest part of a launch, TensorE aside, and TensorE."""
+    shares = {name: busy / timeline.total_ns for name, busy in timeline.busy_ns.items()}
+    tensor = shares.pop("tensor")
+    name = max(shares, key=lambda engine: shares[engine])
+    return f"{name} {shares[name]:.0%} (tensor {tensor:.0%})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,371 @@
+"""How an exact product of digits is cut into launches: the kernels from words to words, and the guard's.
+
+The operands of a launch are digit planes, made on the device from the host's words by a pre-pass of the same
+blocks (`Planes`); a launch's result is carried words. As in `numtrn.plan.tiling`: functions of plain integers,
+and the instructions counted are those the kernels issue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from numtrn.machine import Chip
+from numtrn.plan.tiling import BANK_COLUMNS, EXACT, INT32, TILE, Tiling, bucket, split
+
+__all__ = [
+    "LONG",
+    "Planes",
+    "plane_count",
+    "tile_karatsuba",
+    "tile_least",
+    "tile_planes",
+    "tile_words",
+    "word_bytes",
+    "word_count",
+]
+
+LONG = 65_000
+"""Most instructions of one launch; a published kernel had 403,039 of VectorE alone
+(``trnsci/trnblas: docs/design/mp2_energy_profile_findings.md``)."""
+
+PEAK = 128
+"""Largest |digit|."""
+
+LIMITS = (
+    (2048, 4096, 2048),
+    (2048, 4096, 1024),
+    (2048, 2048, 2048),
+    (1024, 2048, 2048),
+    (1024, 2048, 1024),
+    (1024, 1024, 1024),
+    (512, 1024, 1024),
+    (512, 1024, 512),
+)
+"""Most of M, K, N in a launch: the first that keeps the instruction and int32 bounds."""
+
+CARRIED = 2**24
+"""Room for a carry in the int32 accumulators."""
+
+TRIANGLE_BLOCK = 256
+"""Rows and columns of a block of a symmetric result: small, as blocks on the diagonal are computed whole."""
+
+LEAST_LIMIT = (2048, 2048, 8192)
+STRIP = 2
+CHUNK_BYTES = 4096
+BANKED = 8
+KARATSUBA_BANKED = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planes:
+    """The pre-pass for one operand of a launch.
+
+    Attributes
+    ----------
+    kernel
+        ``"digit_planes"`` or ``"karatsuba_planes"``.
+    parameters
+        Compile-time integers that the kernel takes after the words.
+    rows, columns
+        Of the int8 words it takes.
+    instructions
+        Of the launch.
+    bytes_in
+        Of the words.
+    """
+
+    kernel: str
+    parameters: tuple[int, ...]
+    rows: int
+    columns: int
+    instructions: int
+    bytes_in: int
+
+
+def word_bytes(slices: int) -> int:
+    """Bytes of an element as the host ships it: 8 for up to 8 digits.
+
+    >>> word_bytes(7), word_bytes(9)
+    (8, 16)
+    """
+    return 8 * ceil(slices / 8)
+
+
+def word_count(slices: int) -> int:
+    """Words of an output: diagonal 0 with its carry, then three diagonals in each.
+
+    >>> word_count(7), word_count(8)
+    (3, 4)
+    """
+    return 1 + ceil((slices - 1) / 3)
+
+
+def plane_count(slices: int) -> int:
+    """Planes of Karatsuba's form, which are its products: the digits and the sums of pairs.
+
+    >>> plane_count(7), plane_count(8)
+    (19, 24)
+    """
+    return slices + _pairs(slices)
+
+
+def tile_words(
+    batch: int, m: int, k: int, n: int, slices: int, chip: Chip, peak: int = PEAK, triangle: bool = False
+) -> Tiling:
+    """Tiling of ``word_gemm``.
+
+    Parameters
+    ----------
+    batch, m, k, n
+        Extents of the problem; m = n with ``triangle``.
+    slices, peak
+        Digits of an element, and the largest |digit|.
+    chip
+        The chip.
+    triangle
+        Whether the result is symmetric. Then blocks are square, launches on the diagonal run with their last
+        parameter 1, those below it with 0, and those above not at all: b (b + 1) / 2 of b x b launches. The
+        counts are those of one on the diagonal.
+    """
+    for limit in LIMITS:
+        tiling = _tile_words(limit, batch, m, k, n, slices, peak, chip, triangle)
+        if tiling.instructions <= LONG and tiling.k * slices * peak**2 + CARRIED < INT32:
+            break
+    return tiling
+
+
+def _tile_words(
+    limit: tuple[int, int, int],
+    batch: int,
+    m: int,
+    k: int,
+    n: int,
+    slices: int,
+    peak: int,
+    chip: Chip,
+    triangle: bool,
+) -> Tiling:
+    size_m, pieces_m = split(m, limit[0])
+    size_k, pieces_k = split(k, limit[1])
+    size_n, pieces_n = (size_m, pieces_m) if triangle else split(n, limit[2], 64)
+    if triangle:
+        block_m = block_n = bucket(min(size_m, TRIANGLE_BLOCK))
+        depth = next(d for d in (4, 2, 1) if d == 1 or _fits(block_m, block_n, d, slices, chip))
+    else:
+        block_m, block_n, depth = _block(size_m, size_n, slices, chip)
+    blocks_m, blocks_n = ceil(size_m / block_m), ceil(size_n / block_n)
+    size_m, size_n = blocks_m * block_m, blocks_n * block_n
+    blocks = blocks_m * (blocks_m + 1) // 2 if triangle else blocks_m * blocks_n
+    group = EXACT // (TILE * peak * peak)
+    row_tiles = ceil(block_m / TILE)
+    tiles_k = ceil(size_k / TILE)
+    chunks = [min(depth, tiles_k - start) for start in range(0, tiles_k, depth)]
+    matmuls = blocks * row_tiles * tiles_k * slices * (slices + 1) // 2
+    casts = blocks * sum(ceil((t + 1) * tiles / group) for tiles in chunks for t in range(slices))
+    adds = casts - blocks  # each diagonal begins with a cast; slices - 1 of them get a carry
+    instructions = blocks * (2 * tiles_k + _carries(slices) + row_tiles) + matmuls + casts + adds
+    size_batch, pieces_batch = _batches(batch, instructions)
+    return Tiling(
+        kernel="word_gemm",
+        batch=size_batch,
+        m=size_m,
+        k=size_k,
+        n=size_n,
+        pieces=(pieces_batch, pieces_m, pieces_k, pieces_n),
+        parameters=(size_batch, slices, block_m, block_n, depth, group, int(triangle)),
+        slices=slices,
+        block_m=block_m,
+        block_n=block_n,
+        matmuls=size_batch * matmuls,
+        casts=size_batch * casts,
+        adds=size_batch * adds,
+        instructions=size_batch * instructions,
+        pe_columns=size_batch * matmuls * max(64, block_n),
+        bytes_in=size_batch * size_k * (size_m + size_n) * word_bytes(slices),
+        bytes_out=size_batch * blocks * block_m * block_n * word_count(slices) * 4,
+    )
+
+
+def tile_karatsuba(batch: int, m: int, k: int, n: int, slices: int, chip: Chip) -> Tiling:
+    """Tiling of ``karatsuba_gemm``; K is rounded up to whole chunks."""
+    for limit in LIMITS:
+        tiling = _tile_karatsuba(limit, batch, m, k, n, slices, chip)
+        largest = tiling.k * (4 * PEAK**2 * ceil(slices / 2) + PEAK**2 * slices) + CARRIED
+        if tiling.instructions <= LONG and largest < INT32:
+            break
+    return tiling
+
+
+def _tile_karatsuba(
+    limit: tuple[int, int, int], batch: int, m: int, k: int, n: int, slices: int, chip: Chip
+) -> Tiling:
+    size_m, pieces_m = split(m, limit[0])
+    tiles_k = ceil(ceil(k / ceil(k / limit[1])) / TILE)
+    depth = ceil(tiles_k / ceil(tiles_k / _deepest(slices, chip)))
+    chunks = ceil(tiles_k / depth)
+    size_k = chunks * depth * TILE
+    size_n, pieces_n = split(n, limit[2], 64)
+    block_m, block_n = _karatsuba_block(size_m, size_n, slices, depth, chip)
+    blocks_m, blocks_n = ceil(size_m / block_m), ceil(size_n / block_n)
+    size_m, size_n = blocks_m * block_m, blocks_n * block_n
+    blocks = blocks_m * blocks_n
+    row_tiles = ceil(block_m / TILE)
+    products, pairs, kept = plane_count(slices), _pairs(slices), (slices - 1) // 2 + 1
+    matmuls = blocks * products * chunks * depth * row_tiles
+    casts = blocks * products * chunks
+    subtracted = sum(slices - p for p in range(kept, slices))
+    settled = slices - 1 + 2 * (kept - 1)
+    adds = blocks * (chunks * (pairs + kept + subtracted) - (slices - 1 + kept) + settled + slices - 1)
+    vector = kept - 1 + _carries(slices)
+    stores = word_count(slices) * row_tiles
+    instructions = blocks * (2 * products * chunks + vector + stores) + matmuls + casts + adds
+    size_batch, pieces_batch = _batches(batch, instructions)
+    return Tiling(
+        kernel="karatsuba_gemm",
+        batch=size_batch,
+        m=size_m,
+        k=size_k,
+        n=size_n,
+        pieces=(pieces_batch, pieces_m, ceil(k / size_k), pieces_n),
+        parameters=(size_batch, slices, block_m, block_n, depth),
+        slices=slices,
+        block_m=block_m,
+        block_n=block_n,
+        matmuls=size_batch * matmuls,
+        casts=size_batch * casts,
+        adds=size_batch * adds,
+        instructions=size_batch * instructions,
+        pe_columns=size_batch * matmuls * max(64, block_n),
+        bytes_in=size_batch * size_k * (size_m + size_n) * word_bytes(slices),
+        bytes_out=size_batch * size_m * size_n * word_count(slices) * 4,
+    )
+
+
+def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
+    """The pre-pass of one operand of a launch.
+
+    Parameters
+    ----------
+    tiling
+        Of ``word_gemm`` or ``karatsuba_gemm``.
+    side
+        ``"lhs"`` or ``"rhs"``.
+    transpose
+        Whether the contraction lies along the rows of the words.
+    """
+    extent, block = (tiling.m, tiling.block_m) if side == "lhs" else (tiling.n, tiling.block_n)
+    size = word_bytes(tiling.slices)
+    k, s = tiling.k, tiling.slices
+    lead, along = (extent, k) if transpose else (k, extent)
+    strips = ceil(block / TILE)
+    tiles_k = ceil(k / TILE)
+    if tiling.kernel == "karatsuba_gemm":
+        depth = tiling.parameters[-1]
+        chunks = tiles_k // depth
+        each = plane_count(s) + _pairs(s) * (2 + strips * depth) + 1
+        each += ceil(depth / STRIP) * 2 * strips if transpose else depth + s
+        turns = tiles_k * (s * strips + ceil(s / KARATSUBA_BANKED))
+        instructions = chunks * each + (turns if transpose else 0)
+        parameters = (tiling.batch, s, block, depth, int(transpose))
+        kernel = "karatsuba_planes"
+    else:
+        instructions = tiles_k * (s + 2)
+        if transpose:
+            turns = tiles_k * (s * strips + ceil(s / BANKED))
+            instructions = ceil(k * size / CHUNK_BYTES) * 2 * strips + turns + tiles_k
+        parameters = (tiling.batch, s, block, int(transpose))
+        kernel = "digit_planes"
+    return Planes(
+        kernel=kernel,
+        parameters=parameters,
+        rows=tiling.batch * lead,
+        columns=along * size,
+        instructions=tiling.batch * (extent // block) * instructions,
+        bytes_in=tiling.batch * extent * k * size,
+    )
+
+
+def tile_least(batch: int, m: int, k: int, n: int) -> Tiling:
+    """Tiling of ``least_product``."""
+    size_m, pieces_m = split(m, LEAST_LIMIT[0])
+    size_k, pieces_k = split(k, LEAST_LIMIT[1])
+    size_n, pieces_n = split(n, LEAST_LIMIT[2], 64)
+    tiles_m, tiles_k, width = ceil(size_m / TILE), ceil(size_k / TILE), 2 * BANK_COLUMNS
+    panels_m, panels_n = ceil(size_m / width), ceil(size_n / width)
+    banks = [min(BANK_COLUMNS, size_n - start) for start in range(0, size_n, BANK_COLUMNS)]
+    matmuls = tiles_m * tiles_k * len(banks)
+    instructions = matmuls + 5 * tiles_m * len(banks) + panels_n * tiles_k * (1 + panels_m) + 2 * tiles_m
+    size_batch, pieces_batch = _batches(batch, instructions)
+    return Tiling(
+        kernel="least_product",
+        batch=size_batch,
+        m=size_m,
+        k=size_k,
+        n=size_n,
+        pieces=(pieces_batch, pieces_m, pieces_k, pieces_n),
+        parameters=(size_batch,),
+        slices=0,
+        block_m=size_m,
+        block_n=size_n,
+        matmuls=size_batch * matmuls,
+        casts=0,
+        adds=0,
+        instructions=size_batch * instructions,
+        pe_columns=size_batch * tiles_m * tiles_k * sum(max(64, c) for c in banks),
+        bytes_in=size_batch * size_k * (size_m + size_n) * 2,
+        bytes_out=size_batch * size_m * 8,
+    )
+
+
+def _block(m: int, n: int, slices: int, chip: Chip) -> tuple[int, int, int]:
+    """Output block and depth of ``word_gemm`` that fit SBUF, with room for TensorE never to wait."""
+    block_n = bucket(ceil(n / ceil(n / BANK_COLUMNS)), 64)
+    for limit, depth in ((512, 4), (256, 4), (512, 2), (256, 2), (128, 2)):
+        block_m = bucket(ceil(m / ceil(m / limit)))
+        if _fits(block_m, block_n, depth, slices, chip):
+            return block_m, block_n, depth
+    return bucket(min(m, TILE)), block_n, 1
+
+
+def _fits(block_m: int, block_n: int, depth: int, slices: int, chip: Chip) -> bool:
+    tile = ceil(block_m / TILE) * block_n * 4
+    planes = 2 * depth * slices * (block_m + block_n) * 2
+    return planes + (slices + 6 + 2 * word_count(slices)) * tile <= chip.sbuf_usable_bytes
+
+
+def _karatsuba_block(m: int, n: int, slices: int, depth: int, chip: Chip) -> tuple[int, int]:
+    """Output block of ``karatsuba_gemm`` that fits SBUF: large, as every product loads its planes."""
+    block_n = bucket(ceil(n / ceil(n / BANK_COLUMNS)), 64)
+    kept = (slices - 1) // 2 + 1
+    for limit in (512, 384, 256, 128):
+        block_m = bucket(ceil(m / ceil(m / limit)))
+        tile = ceil(block_m / TILE) * block_n * 4
+        planes = 2 * depth * (block_m + block_n) * 2
+        if planes + (max(slices + 3, slices - 1 + kept) + 7) * tile <= chip.sbuf_usable_bytes:
+            break
+    return block_m, block_n
+
+
+def _deepest(slices: int, chip: Chip) -> int:
+    """Tiles of K in a chunk: eight, or as many as SBUF holds in ``karatsuba_planes``, with two sets of digits."""
+    column = BANK_COLUMNS * (4 * slices + word_bytes(slices) + 6)
+    return min(8, chip.sbuf_usable_bytes // column)
+
+
+def _pairs(slices: int) -> int:
+    """Pairs p < q with p + q < slices."""
+    return slices // 2 * ((slices + 1) // 2)
+
+
+def _carries(slices: int) -> int:
+    """VectorE instructions that carry a block: three for each diagonal, and one where a word has a digit."""
+    begun = sum(t == slices - 1 or t % 3 == 0 for t in range(1, slices))
+    return 4 * (slices - 1) - begun
+
+
+def _batches(batch: int, instructions: int) -> tuple[int, int]:
+    """Pairs of one launch, within the instruction bound, and launches along the batch."""
+    pieces = ceil(batch / max(1, LONG // instructions))
+    size = ceil(batch / pieces)
+    return size, ceil(batch / size)
