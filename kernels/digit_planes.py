@@ -1,4 +1,4 @@
-"""Digits of scaled integers as bf16 planes: what `word_gemm` multiplies, from 8 bytes an element.
+"""Digits of scaled integers as bf16 planes: what `sliced_gemm` multiplies, from 8 bytes an element.
 
 What makes it more than a port: the bytes of one int64 of the host are its signed 8-bit digits, so that a
 plane is a strided view, and casting it is all the slicing there is. An operand that lies the other way is

@@ -1,4 +1,4 @@
-"""Exact products of 8-bit digit planes in Karatsuba's form: the words of `word_gemm` from fewer products.
+"""Exact products of 8-bit digit planes in Karatsuba's form: the words of `sliced_gemm` from fewer products.
 
 With Q_p = A_p B_p and S_t the sum over p < q, p + q = t of (A_p + A_q)(B_p + B_q), the sum of plane products on
 diagonal t is D_t = S_t - (Q_0 + .. + Q_t) + 2 Q_{t/2}, the last for even t: for s = 7, 19 products, not 28.

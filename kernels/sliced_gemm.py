@@ -1,22 +1,25 @@
-"""Exact products of 8-bit digit planes, the device half of a float64 GEMM.
+"""Exact products of 8-bit digit planes, carried on the device to words of 24 bits: what float64 GEMM needs.
 
-out[t] = sum over p + q = t of lhs[p].T @ rhs[q], as integers, for planes p and q of the operands.
+N = sum over t of 256^-t sum over p + q = t of lhs[p].T @ rhs[q], an integer times 256^(1 - s), in words.
 
 What makes it more than a port: TensorE multiplies bf16 exactly and PSUM adds in fp32, so a sum of integers
 stays exact up to 2^24. With digits |q| <= 128 that is eight matmuls of 128 rows in one bank; then ScalarE
-casts the bank to int32 and GpSimd, which has native int32, adds it to the accumulator in SBUF. No rounding
-happens here at all: the result is the same for every tiling, order of summation and target.
+casts the banks of all row tiles of the block to int32 in one instruction and GpSimd, which has native int32,
+adds them to the accumulator of their diagonal. Nothing is rounded: the result is the same for every tiling,
+order of summation and target. Carries of one block run between the products of the next one, and a word
+holds three diagonals, so that 12 bytes leave for an output of seven.
 
 Engines     TensorE s (s + 1) / 2 products for s slices, the limit; ScalarE casts every bank; GpSimd adds;
-            VectorE is idle; DMA.
-SBUF        For one block of block_m x block_n outputs: int32 accumulators of every diagonal, and all digit
-            planes of ``depth`` * 128 rows of both operands, twice, so that the next rows load meanwhile.
-PSUM        A fresh bank for each group of ``group`` matmuls and each 128 rows of the block; the banks of a
-            group, at most four, are filled together, and two such sets rotate.
+            VectorE splits digits and carries, five passes over a diagonal; DMA.
+SBUF        int32 accumulators of the s diagonals of one block, and those of the block before while they are
+            carried; its words; all planes of ``depth`` * 128 rows of both operands, twice, so that the next
+            rows load meanwhile.
+PSUM        A tile of one bank for each 128 rows of the block, for each group of ``group`` matmuls; rotating.
 DMA         Operand rows hold all planes of a block side by side: 2 * slices * block_m bytes (7 KiB at
-            7 x 512); result rows 4 * slices * block_n bytes (14 KiB).
-Bound       T_pe = batch s (s + 1) / 2 ceil(M/128) ceil(K/128) N / f, f the TensorE clock.
-Limits      K slices 128^2 < 2^31 (256^2 with digit sums), for the int32 accumulators.
+            7 x 512); result rows 4 * words * block_n bytes (6 KiB).
+Bound       T_pe = batch s (s + 1) / 2 ceil(M/128) ceil(K/128) N / f, f the TensorE clock; with ``triangle``
+            (b + 1) / 2b of it for b blocks of rows.
+Limits      block_m <= 512; K slices max|digit|^2 + 2^24 < 2^31, for the int32 accumulators.
 """
 
 import nki
@@ -24,10 +27,14 @@ import nki.isa as nisa
 import nki.language as nl
 
 PARTITIONS = 128
+BANK_COLUMNS = 512
+DIGITS = 3
+SIGN = -2147483648
+CARRY_OFFSET = 8388608
 
 
 @nki.jit
-def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group):
+def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group, triangle):
     """Multiply ``batch`` pairs of sliced matrices stacked along their rows, in blocks of the result.
 
     Parameters
@@ -42,49 +49,85 @@ def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group):
     slices
         Digit planes of each operand, s; the diagonals t = 0 .. s - 1 are computed.
     block_m, block_n
-        Rows and columns of one output block; block_n <= 512.
+        Rows and columns of one output block: block_m <= 128 or a multiple up to 512, block_n <= 512.
     depth
         Tiles of 128 contraction rows that are in SBUF together.
     group
         Matmuls accumulated in one PSUM bank: group * 128 * max|digit|^2 <= 2^24.
+    triangle
+        1 to compute only the blocks on and below the diagonal of a square result, of square blocks.
 
     Returns
     -------
     out
-        [batch * M, (N / block_n) * slices * block_n] int32 in HBM: for each block of N, the
-        diagonals side by side.
+        int32 in HBM, W = 1 + ceil((slices - 1) / 3) words of each output, N = sum of w_i 2^(-24 i), w_0
+        signed, the others in 0 .. 2^24 - 1. [batch * M, (N / block_n) * W * block_n], for each block of N
+        the words side by side; with ``triangle`` [batch * b (b + 1) / 2 * block_m, W * block_n], the blocks
+        (0, 0), (1, 0), (1, 1), (2, 0) ... below each other.
     """
     K = lhs.shape[0] // batch
     blocks_m = lhs.shape[1] // (slices * block_m)
     blocks_n = rhs.shape[1] // (slices * block_n)
-    M = blocks_m * block_m
-    out = nl.ndarray((batch * M, blocks_n * slices * block_n), dtype=nl.int32, buffer=nl.shared_hbm)
+    width = (1 + (slices - 1 + DIGITS - 1) // DIGITS) * block_n
+    shape = (batch * blocks_m * block_m, blocks_n * width)
+    if triangle:
+        shape = (batch * (blocks_m * (blocks_m + 1) // 2) * block_m, width)
+    out = nl.ndarray(shape, dtype=nl.int32, buffer=nl.shared_hbm)
+    before = []
+    before_row = 0
+    before_column = 0
+    row = 0
     for i in range(batch):
         for bm in range(blocks_m):
-            for bn in range(blocks_n):
-                columns = bn * slices * block_n
-                totals = multiply_block(lhs, rhs, i * K, K, bm, bn, slices, block_m, block_n, depth, group)
-                for tile in range(len(totals)):
-                    row = i * M + bm * block_m + tile * PARTITIONS
-                    rows = totals[tile].shape[0]
-                    nisa.dma_copy(
-                        dst=out[row : row + rows, columns : columns + slices * block_n], src=totals[tile]
-                    )
+            last = blocks_n
+            if triangle:
+                last = bm + 1
+            for bn in range(last):
+                column = bn * width
+                if triangle:
+                    column = 0
+                words = new_words(block_m, width)
+                totals = multiply_block(
+                    lhs, rhs, i * K, K, bm, bn, slices, block_m, block_n, depth, group, before, words
+                )
+                if len(before) > 0:
+                    store(out, words, before_row, before_column, width)
+                before = totals
+                before_row = row
+                before_column = column
+                if triangle or bn == last - 1:
+                    row = row + block_m
+    words = new_words(block_m, width)
+    for step in range(1, slices):
+        carry(before, words, slices - step, slices, block_n)
+    store(out, words, before_row, before_column, width)
     return out
 
 
-def multiply_block(lhs, rhs, row, K, bm, bn, slices, block_m, block_n, depth, group):
-    """All diagonals of one output block: an int32 tile [rows, slices * block_n] for each 128 rows."""
+def new_words(block_m, width):
+    """A tile for the words of one block: [rows, row tiles, words * block_n]."""
+    rows = min(PARTITIONS, block_m)
+    return nl.ndarray((rows, block_m // rows, width), dtype=nl.int32, buffer=nl.sbuf)
+
+
+def multiply_block(
+    lhs, rhs, row, K, bm, bn, slices, block_m, block_n, depth, group, before, words
+):
+    """All diagonals of one block, an int32 tile [rows, row tiles * block_n] each; carries those ``before``."""
+    rows = min(PARTITIONS, block_m)
     totals = []
-    for m in range(0, block_m, PARTITIONS):
-        rows = min(PARTITIONS, block_m - m)
-        totals.append(nl.ndarray((rows, slices * block_n), dtype=nl.int32, buffer=nl.sbuf))
     for k in range(0, K, depth * PARTITIONS):
         end = min(k + depth * PARTITIONS, K)
         lhs_planes = load_planes(lhs, row + k, row + end, bm * slices * block_m, slices * block_m)
         rhs_planes = load_planes(rhs, row + k, row + end, bn * slices * block_n, slices * block_n)
         for t in range(slices):
-            add_diagonal(totals, lhs_planes, rhs_planes, t, block_m, block_n, group, k == 0)
+            if k == 0:
+                totals.append(
+                    nl.ndarray((rows, (block_m // rows) * block_n), dtype=nl.int32, buffer=nl.sbuf)
+                )
+            add_diagonal(totals[t], lhs_planes, rhs_planes, t, block_m, block_n, group, k == 0)
+            if k == 0 and t > 0 and len(before) > 0:
+                carry(before, words, slices - t, slices, block_n)
     return totals
 
 
@@ -99,36 +142,78 @@ def load_planes(source, r0, r1, column, width):
     return planes
 
 
-def add_diagonal(totals, lhs_planes, rhs_planes, t, block_m, block_n, group, first):
-    """Add the products of planes p + q = t to diagonal t of ``totals``, ``group`` matmuls to a bank."""
+def add_diagonal(total, lhs_planes, rhs_planes, t, block_m, block_n, group, first):
+    """Add the products of planes p + q = t to ``total``, ``group`` matmuls to a bank."""
+    rows = total.shape[0]
+    row_tiles = block_m // rows
     tiles = len(lhs_planes)
     count = (t + 1) * tiles
     for g in range(0, count, group):
-        banks = []
-        for total in totals:
-            banks.append(nl.ndarray((total.shape[0], block_n), dtype=nl.float32, buffer=nl.psum))
-        for i in range(g, min(g + group, count)):
-            p = i // tiles
-            k = i % tiles
-            depth = lhs_planes[k].shape[0]
-            for r in range(len(banks)):
-                m = p * block_m + r * PARTITIONS
+        banks = nl.ndarray((rows, row_tiles, BANK_COLUMNS), dtype=nl.float32, buffer=nl.psum)
+        for tile in range(row_tiles):
+            for i in range(g, min(g + group, count)):
+                p = i // tiles
+                k = i % tiles
+                depth = lhs_planes[k].shape[0]
+                m = p * block_m + tile * rows
                 nisa.nc_matmul(
-                    dst=banks[r],
-                    stationary=lhs_planes[k][0:depth, m : m + banks[r].shape[0]],
+                    dst=banks[0:rows, tile : tile + 1, 0:block_n],
+                    stationary=lhs_planes[k][0:depth, m : m + rows],
                     moving=rhs_planes[k][0:depth, (t - p) * block_n : (t - p + 1) * block_n],
                     accumulate=(i > g),
                 )
-        for r in range(len(banks)):
-            diagonal = totals[r][0 : banks[r].shape[0], t * block_n : (t + 1) * block_n]
-            add_bank(diagonal, banks[r], first and g == 0)
+        sums = banks[0:rows, 0:row_tiles, 0:block_n]
+        if first and g == 0:
+            nisa.activation(dst=total, op=nl.copy, data=sums)
+        else:
+            integers = nl.ndarray(total.shape, dtype=nl.int32, buffer=nl.sbuf)
+            nisa.activation(dst=integers, op=nl.copy, data=sums)
+            nisa.tensor_tensor(dst=total, data1=total, data2=integers, op=nl.add, engine=nisa.engine.gpsimd)
 
 
-def add_bank(diagonal, bank, first):
-    """Add a bank to its part of a diagonal; the first one is the diagonal so far."""
-    if first:
-        nisa.activation(dst=diagonal, op=nl.copy, data=bank)
+def carry(totals, words, t, slices, block_n):
+    """Put the low digit of diagonal t, the last of ``totals``, into its word, and the rest into diagonal t - 1.
+
+    The right shift is logical; with the sign bit flipped before, its result is 2^23 too large, which fp32
+    subtracts exactly.
+    """
+    total = totals.pop()
+    rows = total.shape[0]
+    row_tiles = words.shape[1]
+    word = (t + DIGITS - 1) // DIGITS
+    shift = 8 * (DIGITS * word - t)
+    target = words[0:rows, 0:row_tiles, word * block_n : (word + 1) * block_n]
+    if t == slices - 1 or shift == 0:
+        low_digit(target, total, shift)
     else:
-        integers = nl.ndarray(bank.shape, dtype=nl.int32, buffer=nl.sbuf)
-        nisa.activation(dst=integers, op=nl.copy, data=bank)
-        nisa.tensor_tensor(dst=diagonal, data1=diagonal, data2=integers, op=nl.add, engine=nisa.engine.gpsimd)
+        digit = nl.ndarray(total.shape, dtype=nl.int32, buffer=nl.sbuf)
+        low_digit(digit, total, shift)
+        nisa.tensor_tensor(
+            dst=target, data1=target, data2=digit, op=nl.bitwise_or, engine=nisa.engine.vector
+        )
+    nisa.tensor_scalar(
+        dst=total, data=total, op0=nl.bitwise_xor, operand0=SIGN, op1=nl.right_shift, operand1=8
+    )
+    nisa.tensor_scalar(dst=total, data=total, op0=nl.subtract, operand0=CARRY_OFFSET)
+    above = words[0:rows, 0:row_tiles, 0:block_n]
+    if t > 1:
+        above = totals[t - 1]
+    nisa.tensor_tensor(dst=above, data1=totals[t - 1], data2=total, op=nl.add, engine=nisa.engine.gpsimd)
+
+
+def low_digit(dst, total, shift):
+    """The low 8 bits of a diagonal, moved to their place in a word."""
+    nisa.tensor_scalar(
+        dst=dst, data=total, op0=nl.bitwise_and, operand0=255, op1=nl.left_shift, operand1=shift
+    )
+
+
+def store(out, words, row, column, width):
+    """The words of one block to HBM."""
+    rows = words.shape[0]
+    for tile in range(words.shape[1]):
+        r = row + tile * rows
+        nisa.dma_copy(
+            dst=out[r : r + rows, column : column + width],
+            src=words[0:rows, tile : tile + 1, 0:width],
+        )

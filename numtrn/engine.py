@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numtrn.errors import KernelError
-from numtrn.plan.tiling import Tiling, tile_gemm, tile_least, tile_planes, tile_words
+from numtrn.plan.tiling import Tiling, tile_gemm
+from numtrn.plan.words import tile_least, tile_planes, tile_products
 from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import word_bytes
 from numtrn.request import Array
@@ -106,15 +107,14 @@ class KernelEngine:
 
     def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Iterator[Block]:
         """The exact product, block by block; see `numtrn.precision.Engine.words`."""
-        tilings = tile_words(
-            lhs.batch, lhs.rows, lhs.k, rhs.rows, lhs.slices, lhs.parts, self._target.chip, symmetric
-        )
+        extents = lhs.batch, lhs.rows, lhs.k, rhs.rows
+        tilings = tile_products(*extents, lhs.slices, lhs.parts, self._target.chip, symmetric)
         planes = _Planes(self, tilings[0], lhs, rhs, symmetric)
         totals: list[Array] = []
         for piece in planes.pieces:
             triangle = symmetric and piece.rows == piece.columns
             parts = [
-                self._launch(t.lower if triangle else t, pair, np.int32)
+                self._launch(t.lower if triangle else t.whole, pair, np.int32)
                 for t, pair in zip(tilings, planes.next(), strict=True)
             ]
             if piece.k.start > 0:
@@ -215,7 +215,8 @@ class _Planes:
 
     def __init__(self, engine: KernelEngine, t: Tiling, lhs: Words, rhs: Words, symmetric: bool) -> None:
         self._engine, self._t, self._sides, self._symmetric = engine, t, (lhs, rhs), symmetric
-        self._tilings = tuple(tile_planes(t, side, words.k_is_fast) for side, words in enumerate((lhs, rhs)))
+        names = (("lhs", lhs), ("rhs", rhs))
+        self._tilings = tuple(tile_planes(t, side, words.k_is_fast) for side, words in names)
         pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
         self.pieces = [piece for piece in pieces if not symmetric or piece.rows.start >= piece.columns.start]
         self._wanted = iter([self._of(piece) for piece in self.pieces])

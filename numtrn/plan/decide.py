@@ -12,7 +12,8 @@ from numtrn.plan import host
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict
 from numtrn.plan.records import Plan, Refusal
-from numtrn.plan.tiling import Tiling, tile_gemm, tile_words
+from numtrn.plan.tiling import Tiling, tile_gemm
+from numtrn.plan.words import tile_least, tile_products
 from numtrn.precision import Scheme, choose
 from numtrn.request import Contraction, Gemm, Request, Routine
 
@@ -120,7 +121,7 @@ def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip) -> tuple[Tiling, ...]:
     slices = scheme.minimum_slices(gemm.k)
     batch, m, k, n, parts = scheme.call(gemm.batch, gemm.m, gemm.k, gemm.n)
     if slices is not None:
-        return tile_words(batch, m, k, n, slices, parts, chip, gemm.triangle is not None)
+        return tile_products(batch, m, k, n, slices, parts, chip, gemm.triangle is not None)
     tf32 = scheme.operand_dtype == "tfloat32"
     return (tile_gemm(batch, m, k, n, itemsize(scheme.operand_dtype), tf32),)
 
@@ -166,6 +167,6 @@ def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip
     predictions = [predict(tiling, passes, chip) for tiling in tilings]
     guard = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n)
     if guard is not None:
-        tiling = tile_gemm(guard.batch, guard.m, guard.k, guard.n, itemsize("bfloat16"))
+        tiling = tile_least(guard.batch, guard.m, guard.k, guard.n)
         predictions.append(predict(tiling, 1, chip))
     return sum(predictions, start=Prediction(device=0.0, link=0.0, fixed=0.0))

@@ -7,11 +7,12 @@ and the instructions counted are those the kernels issue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from numtrn.machine import Chip
 from numtrn.plan.tiling import BANK_COLUMNS, EXACT, INT32, TILE, Tiling, bucket, split
+from numtrn.precision.fixed import result_words, word_bytes
 
 __all__ = [
     "LONG",
@@ -20,9 +21,8 @@ __all__ = [
     "tile_karatsuba",
     "tile_least",
     "tile_planes",
+    "tile_products",
     "tile_words",
-    "word_bytes",
-    "word_count",
 ]
 
 LONG = 65_000
@@ -71,8 +71,8 @@ class Planes:
         Of the int8 words it takes.
     instructions
         Of the launch.
-    bytes_in
-        Of the words.
+    bytes_in, bytes_out
+        Of the words, and of the planes.
     """
 
     kernel: str
@@ -81,24 +81,7 @@ class Planes:
     columns: int
     instructions: int
     bytes_in: int
-
-
-def word_bytes(slices: int) -> int:
-    """Bytes of an element as the host ships it: 8 for up to 8 digits.
-
-    >>> word_bytes(7), word_bytes(9)
-    (8, 16)
-    """
-    return 8 * ceil(slices / 8)
-
-
-def word_count(slices: int) -> int:
-    """Words of an output: diagonal 0 with its carry, then three diagonals in each.
-
-    >>> word_count(7), word_count(8)
-    (3, 4)
-    """
-    return 1 + ceil((slices - 1) / 3)
+    bytes_out: int
 
 
 def plane_count(slices: int) -> int:
@@ -110,10 +93,33 @@ def plane_count(slices: int) -> int:
     return slices + _pairs(slices)
 
 
+def tile_products(
+    batch: int, m: int, k: int, n: int, slices: int, parts: int, chip: Chip, symmetric: bool = False
+) -> tuple[Tiling, ...]:
+    """Tilings of all products of words that one product takes, of the same launches.
+
+    Parameters
+    ----------
+    batch, m, k, n, slices, chip
+        As for `tile_words`.
+    parts
+        1, or 2 for complex operands: then the products of real parts, of imaginary parts, and of their sums,
+        whose larger digits leave room for fewer matmuls in a bank.
+    symmetric
+        As ``triangle`` of `tile_words`.
+    """
+    tiling = tile_words(batch, m, k, n, slices, chip, parts * PEAK, symmetric)
+    if parts == 1:
+        return (tiling,)
+    *shape, _, triangle = tiling.parameters
+    single = replace(tiling, parameters=(*shape, EXACT // (TILE * PEAK * PEAK), triangle))
+    return single, single, tiling
+
+
 def tile_words(
     batch: int, m: int, k: int, n: int, slices: int, chip: Chip, peak: int = PEAK, triangle: bool = False
 ) -> Tiling:
-    """Tiling of ``word_gemm``.
+    """Tiling of ``sliced_gemm``.
 
     Parameters
     ----------
@@ -167,7 +173,7 @@ def _tile_words(
     instructions = blocks * (2 * tiles_k + _carries(slices) + row_tiles) + matmuls + casts + adds
     size_batch, pieces_batch = _batches(batch, instructions)
     return Tiling(
-        kernel="word_gemm",
+        kernel="sliced_gemm",
         batch=size_batch,
         m=size_m,
         k=size_k,
@@ -183,7 +189,7 @@ def _tile_words(
         instructions=size_batch * instructions,
         pe_columns=size_batch * matmuls * max(64, block_n),
         bytes_in=size_batch * size_k * (size_m + size_n) * word_bytes(slices),
-        bytes_out=size_batch * blocks * block_m * block_n * word_count(slices) * 4,
+        bytes_out=size_batch * blocks * block_m * block_n * result_words(slices) * 4,
     )
 
 
@@ -218,7 +224,7 @@ def _tile_karatsuba(
     settled = slices - 1 + 2 * (kept - 1)
     adds = blocks * (chunks * (pairs + kept + subtracted) - (slices - 1 + kept) + settled + slices - 1)
     vector = kept - 1 + _carries(slices)
-    stores = word_count(slices) * row_tiles
+    stores = result_words(slices) * row_tiles
     instructions = blocks * (2 * products * chunks + vector + stores) + matmuls + casts + adds
     size_batch, pieces_batch = _batches(batch, instructions)
     return Tiling(
@@ -238,7 +244,7 @@ def _tile_karatsuba(
         instructions=size_batch * instructions,
         pe_columns=size_batch * matmuls * max(64, block_n),
         bytes_in=size_batch * size_k * (size_m + size_n) * word_bytes(slices),
-        bytes_out=size_batch * size_m * size_n * word_count(slices) * 4,
+        bytes_out=size_batch * size_m * size_n * result_words(slices) * 4,
     )
 
 
@@ -248,7 +254,7 @@ def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
     Parameters
     ----------
     tiling
-        Of ``word_gemm`` or ``karatsuba_gemm``.
+        Of ``sliced_gemm`` or ``karatsuba_gemm``.
     side
         ``"lhs"`` or ``"rhs"``.
     transpose
@@ -268,14 +274,14 @@ def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
         turns = tiles_k * (s * strips + ceil(s / KARATSUBA_BANKED))
         instructions = chunks * each + (turns if transpose else 0)
         parameters = (tiling.batch, s, block, depth, int(transpose))
-        kernel = "karatsuba_planes"
+        kernel, count = "karatsuba_planes", plane_count(s)
     else:
         instructions = tiles_k * (s + 2)
         if transpose:
             turns = tiles_k * (s * strips + ceil(s / BANKED))
             instructions = ceil(k * size / CHUNK_BYTES) * 2 * strips + turns + tiles_k
         parameters = (tiling.batch, s, block, int(transpose))
-        kernel = "digit_planes"
+        kernel, count = "digit_planes", s
     return Planes(
         kernel=kernel,
         parameters=parameters,
@@ -283,6 +289,7 @@ def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
         columns=along * size,
         instructions=tiling.batch * (extent // block) * instructions,
         bytes_in=tiling.batch * extent * k * size,
+        bytes_out=tiling.batch * extent * k * count * 2,
     )
 
 
@@ -319,7 +326,7 @@ def tile_least(batch: int, m: int, k: int, n: int) -> Tiling:
 
 
 def _block(m: int, n: int, slices: int, chip: Chip) -> tuple[int, int, int]:
-    """Output block and depth of ``word_gemm`` that fit SBUF, with room for TensorE never to wait."""
+    """Output block and depth of ``sliced_gemm`` that fit SBUF, with room for TensorE never to wait."""
     block_n = bucket(ceil(n / ceil(n / BANK_COLUMNS)), 64)
     for limit, depth in ((512, 4), (256, 4), (512, 2), (256, 2), (128, 2)):
         block_m = bucket(ceil(m / ceil(m / limit)))
@@ -331,7 +338,7 @@ def _block(m: int, n: int, slices: int, chip: Chip) -> tuple[int, int, int]:
 def _fits(block_m: int, block_n: int, depth: int, slices: int, chip: Chip) -> bool:
     tile = ceil(block_m / TILE) * block_n * 4
     planes = 2 * depth * slices * (block_m + block_n) * 2
-    return planes + (slices + 6 + 2 * word_count(slices)) * tile <= chip.sbuf_usable_bytes
+    return planes + (slices + 6 + 2 * result_words(slices)) * tile <= chip.sbuf_usable_bytes
 
 
 def _karatsuba_block(m: int, n: int, slices: int, depth: int, chip: Chip) -> tuple[int, int]:

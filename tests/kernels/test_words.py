@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from numtrn import interp
 from numtrn.machine import CHIPS
-from numtrn.plan.words import plane_count, tile_karatsuba, tile_planes, tile_words, word_bytes, word_count
+from numtrn.plan.words import plane_count, tile_karatsuba, tile_planes, tile_words
+from numtrn.precision.fixed import result_words, word_bytes
 from numtrn.targets.interpreter import _kernel
 
 edges = st.sampled_from([1, 15, 64, 127, 128, 129, 200])
@@ -51,7 +52,7 @@ def expected(a, b):
     for t in range(s):
         terms = (wide_a[..., p].transpose(0, 2, 1) @ wide_b[..., t - p] for p in range(t + 1))
         found.append(sum(terms).astype(np.int64))
-    found += [np.zeros_like(found[0])] * (3 * (word_count(s) - 1) + 1 - s)
+    found += [np.zeros_like(found[0])] * (3 * (result_words(s) - 1) + 1 - s)
     for t in range(len(found) - 1, 0, -1):
         found[t - 1] = found[t - 1] + (found[t] >> 8)
         found[t] = found[t] & 255
@@ -61,7 +62,7 @@ def expected(a, b):
 
 def unpacked(out, tiling):
     """Words (batch, words, m, n) of a whole result."""
-    words = word_count(tiling.slices)
+    words = result_words(tiling.slices)
     out = out.reshape(tiling.batch, tiling.m, -1, words, tiling.block_n)
     return out.transpose(0, 3, 1, 2, 4).reshape(tiling.batch, words, tiling.m, tiling.n)
 
@@ -154,7 +155,7 @@ def test_triangle_is_the_lower_part(n, chip):
     a = digits_of("random", (batch, k, n, s), n)
     tiling = tile_words(batch, n, k, n, s, CHIPS[chip], triangle=True)
     lhs = planes(a, tiling, "lhs", True, chip)
-    block, words = tiling.block_m, word_count(s)
+    block, words = tiling.block_m, result_words(s)
     out = run(tiling.kernel, lhs, lhs, *tiling.parameters, chip=chip)
     blocks = tiling.m // block
     out = out.reshape(batch, blocks * (blocks + 1) // 2, block, words, block).transpose(0, 1, 3, 2, 4)

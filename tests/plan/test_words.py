@@ -33,7 +33,7 @@ def test_tilings_cover_and_are_bounded(batch, m, k, n, s, chip):
         tile_karatsuba(batch, m, k, n, s, chip),
         tile_least(batch, m, k, n),
     ):
-        wanted = (batch, m, k, m if t.kernel == "word_gemm" and t.parameters[-1] else n)
+        wanted = (batch, m, k, m if t.kernel == "sliced_gemm" and t.parameters[-1] else n)
         for size, piece, count in zip(wanted, (t.batch, t.m, t.k, t.n), t.pieces, strict=True):
             assert (count - 1) * piece < size <= count * piece
         assert t.instructions <= LONG
