@@ -67,9 +67,10 @@ check: $(VENV)/.dev ## lint, types, the directions of imports, and the source of
 	$(BIN)/lint-imports
 	$(BIN)/python -m numtrn check kernels/*.py
 
-bench: $(VENV)/.run ## what interception adds to a call, and what the interpreter costs
+bench: $(VENV)/.run ## what interception adds to a call, and what the interpreter and host arithmetic cost
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/interpreter.py
+	$(BIN)/python benchmarks/host.py
 
 wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 	sh .ci/wheel
