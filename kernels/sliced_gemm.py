@@ -150,11 +150,11 @@ def add_diagonal(total, lhs_planes, rhs_planes, t, block_m, block_n, group, firs
     count = (t + 1) * tiles
     for g in range(0, count, group):
         banks = nl.ndarray((rows, row_tiles, BANK_COLUMNS), dtype=nl.float32, buffer=nl.psum)
-        for tile in range(row_tiles):
-            for i in range(g, min(g + group, count)):
-                p = i // tiles
-                k = i % tiles
-                depth = lhs_planes[k].shape[0]
+        for i in range(g, min(g + group, count)):
+            p = i // tiles
+            k = i % tiles
+            depth = lhs_planes[k].shape[0]
+            for tile in range(row_tiles):
                 m = p * block_m + tile * rows
                 nisa.nc_matmul(
                     dst=banks[0:rows, tile : tile + 1, 0:block_n],

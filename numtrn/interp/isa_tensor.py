@@ -96,7 +96,7 @@ def _entered(core: Core, dst: NkiTensor, stationary: NkiTensor, moving: NkiTenso
     target, one, other = dst.matrix, stationary.matrix, moving.matrix
     if dst.kind is not FLOAT32 or target is None or one is None or other is None:
         return False
-    product = Product(target, one, other, add)
+    product = Product((target,), one, other, add)
     core.matmuls.enter(product, dst.storage, stationary.storage, moving.storage)
     return True
 
@@ -104,7 +104,7 @@ def _entered(core: Core, dst: NkiTensor, stationary: NkiTensor, moving: NkiTenso
 def _multiply(core: Core, dst: NkiTensor, a: Array, b: Array, add: bool) -> None:
     target = flat(dst.array)
     if dst.kind is FLOAT32 and np.may_share_memory(target, dst.array):
-        core.matmuls.multiply(target, a, b, add)
+        core.matmuls.multiply([target], a, b, add)
         return
     part = core.matmuls.scratch(target.shape)
     np.matmul(a.T, b, out=part)

@@ -26,9 +26,9 @@ MOST = 64
 
 
 class Product(NamedTuple):
-    """``dst = stationary.T @ moving``, or added to ``dst``."""
+    """``dst = stationary.T @ moving``, or added to ``dst``; its rows are those of several matrices in turn."""
 
-    dst: Matrix
+    dst: tuple[Matrix, ...]
     stationary: Matrix
     moving: Matrix
     add: bool
@@ -38,9 +38,10 @@ class Product(NamedTuple):
         if self.moving != other.moving or self.add is not other.add:
             return None
         stationary = self.stationary.beside(other.stationary)
-        dst = None if stationary is None else self.dst.below(other.dst)
-        if stationary is None or dst is None:
+        if stationary is None:
             return None
+        below = self.dst[-1].below(other.dst[0])
+        dst = (*self.dst, *other.dst) if below is None else (*self.dst[:-1], below, *other.dst[1:])
         return Product(dst, stationary, self.moving, self.add)
 
     def longer(self, other: Product) -> Product | None:
@@ -98,17 +99,25 @@ class Matmuls:
         self._lengthen()
         products, self.products = self.products, []
         for product in products:
-            self.multiply(product.dst.wide, product.stationary.wide, product.moving.wide, product.add)
+            dst = [matrix.wide for matrix in product.dst]
+            self.multiply(dst, product.stationary.wide, product.moving.wide, product.add)
         self._held.clear()
 
-    def multiply(self, dst: Array, stationary: Array, moving: Array, add: bool) -> None:
-        """One product of float32 matrices into ``dst``."""
-        if not add:
-            np.matmul(stationary.T, moving, out=dst)
+    def multiply(self, dst: list[Array], stationary: Array, moving: Array, add: bool) -> None:
+        """One product of float32 matrices into the matrices ``dst``, one below the other."""
+        if not add and len(dst) == 1:
+            np.matmul(stationary.T, moving, out=dst[0])
             return
-        part = self.scratch(dst.shape)
+        part = self.scratch((stationary.shape[1], moving.shape[1]))
         np.matmul(stationary.T, moving, out=part)
-        np.add(dst, part, out=dst)
+        row = 0
+        for matrix in dst:
+            rows = part[row : row + len(matrix)]
+            row += len(matrix)
+            if add:
+                np.add(matrix, rows, out=matrix)
+            else:
+                np.copyto(matrix, rows)
 
     def scratch(self, shape: tuple[int, ...]) -> Array:
         """Memory for a product that is added afterwards."""

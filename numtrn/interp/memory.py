@@ -90,8 +90,7 @@ class Storage:
         "missing",
         "name",
         "origin",
-        "origin_key",
-        "origin_value",
+        "origin_known",
         "origin_whole",
         "psum",
         "raw",
@@ -135,8 +134,7 @@ class Storage:
         self.unit = kind.bytes
         self.missing = 0
         self.origin: Array | None = None
-        self.origin_key: object = None
-        self.origin_value = UNWRITTEN
+        self.origin_known: dict[object, tuple[int, int, int]] = {}
         self.origin_whole = UNWRITTEN  # what every location holds, if there is no mask of origins
         self.inferred = False
 
@@ -284,17 +282,36 @@ class Storage:
     def set_origin(self, window: Window, value: int) -> None:
         """Set what the locations of ``window`` hold."""
         key = window.geometry
-        if self.origin_value != value or self.origin_key != key:
-            if window.size == self.size and window.kind.bytes == self.kind.bytes:
-                self.origin, self.origin_whole = None, value  # no need of a mask
-            else:
-                self._origins(window).fill(value)
-            self.origin_key, self.origin_value = key, value
+        known = self.origin_known.get(key)
+        if known is not None and known[2] == value:
+            return
+        start, stop = self._span(window)
+        if window.size == self.size and window.kind.bytes == self.kind.bytes:
+            self.origin, self.origin_whole = None, value  # no need of a mask
+            self.origin_known.clear()
+        else:
+            self._origins(window).fill(value)
+            others = self.origin_known.items()
+            self.origin_known = {k: v for k, v in others if v[1] <= start or v[0] >= stop}
+        self.origin_known[key] = start, stop, value
+
+    def _span(self, window: Window) -> tuple[int, int]:
+        """Bytes of a partition between which all of ``window`` lies."""
+        size = window.kind.bytes
+        row = self.row * self.kind.bytes
+        start = window.offset * size % row
+        reach = 0
+        for extent, stride in zip(window.shape[1:], window.strides[1:], strict=True):
+            if stride < 0:
+                return 0, row
+            reach += (extent - 1) * stride
+        return start, start + (reach + 1) * size
 
     def origins(self, window: Window) -> tuple[int, int]:
         """Least and greatest of what the locations of ``window`` hold."""
-        if self.origin_key == window.geometry:
-            return self.origin_value, self.origin_value
+        known = self.origin_known.get(window.geometry)
+        if known is not None:
+            return known[2], known[2]
         part = self._origins(window)
         return int(part.min()), int(part.max())
 
@@ -306,4 +323,4 @@ class Storage:
         """Remember that matmul results were read; only asked where accumulation is inferred."""
         part = self._origins(window)
         part[part == MATMUL] = READ
-        self.origin_key = None
+        self.origin_known.clear()

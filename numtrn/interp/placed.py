@@ -114,7 +114,7 @@ class PlacedStorage(Storage):
             if self.origin is None:
                 self.origin = np.full(self.size * self.kind.bytes, self.origin_whole, np.uint8)
             self.origin.reshape(self.shape[0], -1)[rows, low:high] = UNWRITTEN
-            self.origin_key = None
+            self.origin_known.clear()
 
     def require(self, window: Window) -> None:
         """Refuse to read what another tile wrote over (H5), or what nothing wrote (H6)."""

@@ -5,7 +5,7 @@ r"""The host's part of float64 products: elements to fixed-point words, exact wo
 F = 0x80 in each of the lower s bytes of 8 W, W = 1 up to 8 digits and 2 beyond, little endian: X + F has
 the digits q_p + 128, and the exclusive or takes the 128 off again, so that byte s - 1 - p, read as int8, is
 q_p. Bytes above are 0. The top digit fits because X + F < 256^s up to x = 0.996;
-`numtrn.precision.scaling.exponents` keeps x at 0.99 and below.
+`exponents` keeps x at 0.99 and below.
 
 **Sums.** N = sum over i of w_i 2^(-24 i), w_0 signed and the others fields of 24 bits, or any int64 of up
 to 2^40 in size where such numbers have been added up. A result is N rounded once.
@@ -31,7 +31,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numtrn.precision import fixed_numpy, threads
-from numtrn.precision.scaling import exponents
 
 try:
     from numtrn.precision import _fixed
@@ -40,10 +39,25 @@ try:
 except ImportError:
     compiled = None
 
-__all__ = ["add_words", "cut", "largest", "magnitudes", "result_words", "round_words", "survey", "word_bytes"]
+__all__ = [
+    "Exponents",
+    "add_words",
+    "cut",
+    "exponents",
+    "largest",
+    "magnitudes",
+    "result_words",
+    "round_words",
+    "survey",
+    "word_bytes",
+]
 
 Array = NDArray[Any]
 Powers = NDArray[np.integer[Any]] | None
+Exponents = NDArray[np.int64]
+
+FULL = 0.99
+"""Largest magnitude of a scaled element."""
 
 FEWEST_SLICES, MOST_SLICES = 1, 16
 MOST_POWER = 1 << 20
@@ -70,6 +84,20 @@ def word_bytes(slices: int) -> int:
     (8, 16)
     """
     return 8 if slices <= 8 else 16
+
+
+def exponents(size: Array) -> Exponents:
+    """The least e with size <= 0.99 2^e; 0 for zeros.
+
+    The rest up to 1 is what rounding to digits needs for the top one to fit 8 bits (see `fixed`).
+
+    Examples
+    --------
+    >>> exponents(np.array([0.0, 0.5, 0.99, 0.999, 1.0, 3.0])).tolist()
+    [0, 0, 0, 1, 1, 2]
+    """
+    fraction, exponent = np.frexp(size)
+    return exponent.astype(np.int64) + (fraction > FULL)
 
 
 def result_words(slices: int) -> int:
@@ -246,7 +274,7 @@ def round_words(
     ----------
     terms
         At most 8: coefficients, their sizes at most 64 in sum, and words (rows, words, columns), int32 or
-        int64, any strides, 3 to 6 words of at most 2^40 in size, the most significant first.
+        int64, any strides, 2 to 6 words of at most 2^40 in size, the most significant first.
     row_power, column_power
         Powers of two that scale rows and columns of the result.
     out
@@ -263,12 +291,12 @@ def round_words(
     factors = _coefficients(terms)
     shape = terms[0][1].shape
     for _, words in terms:
-        if words.ndim != 3 or words.shape != shape or not 3 <= shape[1] <= 6 or words.dtype not in WORD_TYPES:
+        if words.ndim != 3 or words.shape != shape or not 2 <= shape[1] <= 6 or words.dtype not in WORD_TYPES:
             raise ValueError(
-                "round_words takes int32 or int64 words (rows, 3 to 6, columns), all of one shape; "
+                "round_words takes int32 or int64 words (rows, 2 to 6, columns), all of one shape; "
                 f"got {words.dtype} {words.shape}, the first {terms[0][1].dtype} {shape}"
             )
-    parts = [np.require(words, requirements="A") for _, words in terms]
+    parts = [_filled(np.require(words, requirements="A")) for _, words in terms]
     rows, columns = shape[0], shape[2]
     _result("round_words", out, np.dtype(np.float64), (rows, columns))
     powers = _powers("row_power", row_power, rows), _powers("column_power", column_power, columns)
@@ -287,9 +315,14 @@ def round_words(
             for factor, words in zip(factors, part, strict=True)
         )
         addresses = map(_address, scales)
-        use.round_words(b"".join(fields), shape[1], *addresses, *_layout(to))
+        use.round_words(b"".join(fields), parts[0].shape[1], *addresses, *_layout(to))
 
     _run(block, _blocks(out.shape))
+
+
+def _filled(words: Array) -> Array:
+    """Words with a third one of zero, where there are only two."""
+    return words if words.shape[1] > 2 else np.pad(words, ((0, 0), (0, 1), (0, 0)))
 
 
 def add_words(total: NDArray[np.int64], part: NDArray[np.int32]) -> None:

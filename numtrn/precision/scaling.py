@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numtrn.precision import fixed
+from numtrn.precision.fixed import Exponents, exponents
 from numtrn.precision.records import Declined, NotFinite
 from numtrn.request import Array
 
@@ -30,13 +31,9 @@ __all__ = [
     "sides",
 ]
 
-Exponents = NDArray[np.int64]
 
 SAFE = 400
 """Exponents up to this size can be applied one after the other without over- or underflow on the way."""
-
-FULL = 0.99
-"""Largest magnitude of a scaled element."""
 
 INNER_RANGE = 500
 """The inner dimension is scaled, exactly, only where nonzero magnitudes lie in 2^-500 .. 2^500."""
@@ -117,20 +114,6 @@ def _largest(x: Array, axis: int) -> Array:
         smallest: Array = x.min(axis=axis)
         return np.maximum(x.max(axis=axis), -smallest)
     return np.stack([fixed.largest(matrix, axis - 1) for matrix in x])
-
-
-def exponents(size: Array) -> Exponents:
-    """The least e with size <= 0.99 2^e; 0 for zeros.
-
-    The rest up to 1 is what rounding to digits needs for the top one to fit 8 bits (see `fixed`).
-
-    Examples
-    --------
-    >>> exponents(np.array([0.0, 0.5, 0.99, 0.999, 1.0, 3.0])).tolist()
-    [0, 0, 0, 1, 1, 2]
-    """
-    fraction, exponent = np.frexp(size)
-    return exponent.astype(np.int64) + (fraction > FULL)
 
 
 def declined_range(rows: Array, columns: Array, terms: int, dtype: np.dtype[Any]) -> None:
