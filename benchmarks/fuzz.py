@@ -338,7 +338,8 @@ def _share(case: Case, value: Array, x: Array, y: Array, c: Array | None, bound:
     terms = x.shape[1] if case.dtype in ("float32", "complex64") else 1
     allowed = size * Dyadic.of(bound * unit) + least * Dyadic.of(float(terms))
     if c is not None:
-        alpha, beta = Dyadic.of(case.alpha), Dyadic.of(case.beta)
+        narrow = np.finfo(case.dtype).dtype.type  # BLAS takes its factors in this type
+        alpha, beta = Dyadic.of(narrow(case.alpha)), Dyadic.of(narrow(case.beta))
         third = Dyadic.of(c) * beta
         # A rounding each for alpha, beta and the sum, the latter of both addends.
         rounded = abs(alpha) * size * Dyadic.of(2 * unit) + abs(third) * Dyadic.of(2 * unit)
