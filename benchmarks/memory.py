@@ -21,6 +21,7 @@ import time
 import tracemalloc
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -64,15 +65,18 @@ class Absent:
 def measured(size: int, absent: bool) -> dict[str, float]:
     """One product of ``size`` cubed in this process: bytes and seconds."""
     target = Absent(CHIPS["trn2"])
-    if absent:
-        api.select = lambda *_: target
+    select = (lambda *_: target) if absent else api.select
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((size, size)), rng.standard_normal((size, size))
-    with numtrn.enabled(target="interpreter", min_work=0, strict=True) as session:
+    with (
+        mock.patch.object(api, "select", select),
+        numtrn.enabled(target="interpreter", min_work=0, strict=True) as session,
+    ):
         start = time.perf_counter()
         tracemalloc.start()
         c = a @ b
         peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
         seconds = time.perf_counter() - start
     (call,) = session.calls
     if call.route != "kernel":
