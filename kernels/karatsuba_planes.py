@@ -50,7 +50,7 @@ def karatsuba_planes(words, batch, slices, block, depth, transpose):
     -------
     planes
         [batch * K / depth, (extent / block) * P * depth * block] bf16 in HBM. Row c * 128 + r is row r of
-        each tile of chunk c; along it, for each block, P planes, each of ``depth`` tiles of ``block`` columns.
+        each tile of chunk c; along it, for each block, P planes of ``depth`` tiles of ``block`` columns.
         First are the sums of planes p < q by p + q = 1 .. s - 1 and p, then the s planes.
     squares
         [batch * K / (128 depth) * r, (extent / block) * (P - s)] fp32 in HBM, r = min(128, block): for each
