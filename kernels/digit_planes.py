@@ -60,7 +60,18 @@ def digit_planes(words, batch, slices, block, transpose):
             if transpose:
                 chunk = CHUNK_BYTES // size
                 for k in range(0, K, chunk):
-                    turn_block(words, planes, i * extent + b * block, i * K, b, k, min(k + chunk, K), slices, block, size)
+                    turn_block(
+                        words,
+                        planes,
+                        i * extent + b * block,
+                        i * K,
+                        b,
+                        k,
+                        min(k + chunk, K),
+                        slices,
+                        block,
+                        size,
+                    )
             else:
                 for k in range(0, K, PARTITIONS):
                     cast_block(words, planes, i * K + k, min(PARTITIONS, K - k), b, slices, block, size)

@@ -1,7 +1,7 @@
 """Exact products of 8-bit digit planes in Karatsuba's form: the words of `sliced_gemm` from fewer products.
 
-With Q_p = A_p B_p and S_t the sum over p < q, p + q = t of (A_p + A_q)(B_p + B_q), the sum of plane products on
-diagonal t is D_t = S_t - (Q_0 + .. + Q_t) + 2 Q_{t/2}, the last for even t: for s = 7, 19 products, not 28.
+With Q_p = A_p B_p and S_t the sum over p < q, p + q = t of (A_p + A_q)(B_p + B_q), the sum of plane products
+on diagonal t is D_t = S_t - (Q_0 + .. + Q_t) + 2 Q_{t/2}, the last for even t: 19 products for s = 7, not 28.
 
 What makes it more than a port: it runs only where the host has seen, from sums of squares, that a whole chunk
 of K fits one PSUM bank; without that, sums of digits would fill a bank with two matmuls, and GpSimd would
@@ -10,10 +10,10 @@ SBUF holds the accumulators of a block of 512 x 512.
 
 Engines     TensorE s + floor(s/2) ceil(s/2) products for s slices, the limit; ScalarE casts every bank;
             GpSimd adds; VectorE splits digits and carries; DMA.
-SBUF        int32 accumulators of s - 1 sums and of the first half of the squares of one block; the other squares
-            are subtracted from their sums at once, the first half with the last chunk, and the sums are
-            released one after the other while those of the next block begin; two planes of a chunk of both
-            operands; a word.
+SBUF        int32 accumulators of s - 1 sums and of the first half of the squares of one block; the other
+            squares are subtracted from their sums at once, the first half with the last chunk, and the sums
+            are released one after the other while those of the next block begin; two planes of a chunk of
+            both operands; a word.
 PSUM        A tile of one bank for each 128 rows of the block, for each product and chunk; rotating.
 DMA         Operand rows 2 * depth * block bytes (8 KiB at 8 x 512), each read once for every block of the
             result; result rows 4 * block_n bytes.
@@ -69,7 +69,20 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth):
         for bm in range(blocks_m):
             for bn in range(blocks_n):
                 before = multiply_block(
-                    lhs, rhs, i * chunks, chunks, bm, bn, slices, block_m, block_n, depth, before, out, row, column
+                    lhs,
+                    rhs,
+                    i * chunks,
+                    chunks,
+                    bm,
+                    bn,
+                    slices,
+                    block_m,
+                    block_n,
+                    depth,
+                    before,
+                    out,
+                    row,
+                    column,
                 )
                 row = (i * blocks_m + bm) * block_m
                 column = bn * width
@@ -82,7 +95,7 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth):
 def multiply_block(
     lhs, rhs, first, chunks, bm, bn, slices, block_m, block_n, depth, before, out, row, column
 ):
-    """The accumulators of one block: sums for t = 1 .. s - 1, squares, unfinished words; finishes ``before``."""
+    """The sums for t = 1 .. s - 1 and the squares of one block, no words, no carries; finishes ``before``."""
     pairs = slices // 2 * ((slices + 1) // 2)
     products = slices + pairs
     sums = []
@@ -195,7 +208,7 @@ def accumulate(totals, index, integers):
 
 
 def combine(total, other, op):
-    """total op other, exactly."""
+    """Replace ``total`` by total op other, exactly."""
     nisa.tensor_tensor(dst=total, data1=total, data2=other, op=op, engine=nisa.engine.gpsimd)
 
 

@@ -1,15 +1,15 @@
 """Digits of scaled integers and their sums as bf16 planes: what `karatsuba_gemm` multiplies.
 
 What makes it more than a port: besides the digits of an operand it stores the sums of pairs of digits, exact
-in bf16 as they are at most 256, and the largest sum of squares of their columns, from which the host sees
-whether all products of a chunk fit one PSUM bank (Cauchy-Schwarz). It is the largest element of Gram matrices,
-which TensorE has time for: no element off the diagonal is larger than all on it.
+in bf16 as they are at most 256, and gives the largest sum of squares of their columns, from which the host
+sees whether all products of a chunk fit one PSUM bank (Cauchy-Schwarz). It is the largest element of Gram
+matrices, which TensorE has time for: no element off the diagonal is larger than all on it.
 
 Engines     ScalarE casts, VectorE adds and finds the largest, TensorE transposes and makes the
             Gram matrices. DMA is the limit, closely followed by VectorE.
 SBUF        Of one block of columns and one chunk of depth * 128 rows: the bytes, the s digit planes, and one
             sum, with room for the next ones.
-PSUM        With transpose, bf16 tiles of up to four planes of 128 x 512; a bank for each set of Gram matrices.
+PSUM        With transpose, bf16 tiles of up to four planes of 128 x 512; a bank for a sum's Gram matrices.
 DMA         Rows of 8 * block bytes in (4 KiB at 512) and 2 * depth * block bytes out (8 KiB).
 Bound       T_dma = batch K extent (8 + 2 P) / rate for P planes, the rate of the core's DMA engines.
 Limits      block <= 512; K a multiple of depth * 128; depth <= 8.
@@ -49,8 +49,8 @@ def karatsuba_planes(words, batch, slices, block, depth, transpose):
     Returns
     -------
     planes
-        [batch * K / depth, (extent / block) * P * depth * block] bf16 in HBM. Row c * 128 + r is row r of each
-        tile of chunk c; along it, for each block, P planes, each with ``depth`` tiles of ``block`` columns.
+        [batch * K / depth, (extent / block) * P * depth * block] bf16 in HBM. Row c * 128 + r is row r of
+        each tile of chunk c; along it, for each block, P planes of ``depth`` tiles of ``block`` columns.
         First are the sums of planes p < q by p + q = 1 .. s - 1 and p, then the s planes.
     squares
         [batch * K / (128 depth) * r, (extent / block) * (P - s)] fp32 in HBM, r = min(128, block): for each
@@ -119,9 +119,7 @@ def store_largest(squares, largest, banks, row, b):
 def store(planes, plane, row, column):
     """One plane of one chunk to HBM."""
     width = plane.shape[1] * plane.shape[2]
-    nisa.dma_copy(
-        dst=planes[row * PARTITIONS : (row + 1) * PARTITIONS, column : column + width], src=plane
-    )
+    nisa.dma_copy(dst=planes[row * PARTITIONS : (row + 1) * PARTITIONS, column : column + width], src=plane)
 
 
 def cast_chunk(words, digits, row, b, block, depth, size):

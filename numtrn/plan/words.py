@@ -1,8 +1,8 @@
 """How an exact product of digits is cut into launches: the kernels from words to words, and the guard's.
 
 The operands of a launch are digit planes, made on the device from the host's words by a pre-pass of the same
-blocks (`Planes`); a launch's result is carried words. As in `numtrn.plan.tiling`: functions of plain integers,
-and the instructions counted are those the kernels issue.
+blocks (`Planes`); a launch's result is carried words. As in `numtrn.plan.tiling`: functions of plain
+integers, and the instructions counted are those the kernels issue.
 """
 
 from __future__ import annotations
@@ -263,6 +263,7 @@ def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
     extent, block = (tiling.m, tiling.block_m) if side == "lhs" else (tiling.n, tiling.block_n)
     size = word_bytes(tiling.slices)
     k, s = tiling.k, tiling.slices
+    parameters: tuple[int, ...]
     lead, along = (extent, k) if transpose else (k, extent)
     strips = ceil(block / TILE)
     tiles_k = ceil(k / TILE)
@@ -355,7 +356,7 @@ def _karatsuba_block(m: int, n: int, slices: int, depth: int, chip: Chip) -> tup
 
 
 def _deepest(slices: int, chip: Chip) -> int:
-    """Tiles of K in a chunk: eight, or as many as SBUF holds in ``karatsuba_planes``, with two sets of digits."""
+    """Tiles of K in a chunk: eight, or as many as SBUF holds in ``karatsuba_planes``, digits twice."""
     column = BANK_COLUMNS * (4 * slices + word_bytes(slices) + 6)
     return min(8, chip.sbuf_usable_bytes // column)
 

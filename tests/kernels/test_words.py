@@ -23,7 +23,6 @@ def run(name, *arguments, chip="trn2"):
     return interp.simulate(_kernel(name), arguments, chip=CHIPS[chip]).outputs
 
 
-
 def digits_of(kind, shape, seed):
     """Digits (batch, rows, columns, slices), the most significant first."""
     rng = np.random.default_rng(seed)
@@ -45,7 +44,7 @@ def as_words(digits, transpose=False):
 
 
 def expected(a, b):
-    """Carried words (batch, words, m, n) of digits (batch, K, m, s) and (batch, K, n, s), in exact integers."""
+    """Carried words (batch, words, m, n) of digits (batch, K, m, s) and (batch, K, n, s), exactly."""
     s = a.shape[3]
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)  # sums below 2^53
     found = []
@@ -138,7 +137,9 @@ def test_karatsuba_planes_bound_the_squares(extent, transpose):
     made, squares = planes(digits, tiling, "rhs", transpose, chip)
     chunks, depth = tiling.k // (128 * tiling.parameters[-1]), tiling.parameters[-1]
     made = made.astype(np.int64).reshape(chunks, 128, -1, plane_count(s), depth, tiling.block_n)
-    wide = digits.astype(np.int64).reshape(chunks, depth, 128, -1, tiling.block_n, s).transpose(0, 2, 3, 5, 1, 4)
+    wide = (
+        digits.astype(np.int64).reshape(chunks, depth, 128, -1, tiling.block_n, s).transpose(0, 2, 3, 5, 1, 4)
+    )
     pairs = [(p, t - p) for t in range(1, s) for p in range((t + 1) // 2)]
     for index, (p, q) in enumerate(pairs):
         assert np.array_equal(made[:, :, :, index], wide[:, :, :, p] + wide[:, :, :, q])
