@@ -110,9 +110,7 @@ def new_words(block_m, width):
     return nl.ndarray((rows, block_m // rows, width), dtype=nl.int32, buffer=nl.sbuf)
 
 
-def multiply_block(
-    lhs, rhs, row, K, bm, bn, slices, block_m, block_n, depth, group, before, words
-):
+def multiply_block(lhs, rhs, row, K, bm, bn, slices, block_m, block_n, depth, group, before, words):
     """All diagonals of one block, an int32 tile [rows, row tiles * block_n] each; carries those ``before``."""
     rows = min(PARTITIONS, block_m)
     totals = []
@@ -122,9 +120,7 @@ def multiply_block(
         rhs_planes = load_planes(rhs, row + k, row + end, bn * slices * block_n, slices * block_n)
         for t in range(slices):
             if k == 0:
-                totals.append(
-                    nl.ndarray((rows, (block_m // rows) * block_n), dtype=nl.int32, buffer=nl.sbuf)
-                )
+                totals.append(nl.ndarray((rows, (block_m // rows) * block_n), dtype=nl.int32, buffer=nl.sbuf))
             add_diagonal(totals[t], lhs_planes, rhs_planes, t, block_m, block_n, group, k == 0)
             if k == 0 and t > 0 and len(before) > 0:
                 carry(before, words, slices - t, slices, block_n)
@@ -188,9 +184,7 @@ def carry(totals, words, t, slices, block_n):
     else:
         digit = nl.ndarray(total.shape, dtype=nl.int32, buffer=nl.sbuf)
         low_digit(digit, total, shift)
-        nisa.tensor_tensor(
-            dst=target, data1=target, data2=digit, op=nl.bitwise_or, engine=nisa.engine.vector
-        )
+        nisa.tensor_tensor(dst=target, data1=target, data2=digit, op=nl.bitwise_or, engine=nisa.engine.vector)
     nisa.tensor_scalar(
         dst=total, data=total, op0=nl.bitwise_xor, operand0=SIGN, op1=nl.right_shift, operand1=8
     )

@@ -192,13 +192,15 @@ class NkiTensor(NKIObject):
         """Where it is in an arena, if it is a matrix in the type of its storage with contiguous rows."""
         storage, shape, kind = self.storage, self.shape, self.kind
         arena = storage.arena
-        if arena is None or kind is not storage.kind or (len(shape) != 2 and (len(shape) != 3 or shape[1] != 1)):
+        if (
+            arena is None
+            or kind is not storage.kind
+            or (len(shape) != 2 and (len(shape) != 3 or shape[1] != 1))
+        ):
             return None
         if self.strides[-1] != 1:
             return None
-        return Matrix(
-            arena, kind.widen, storage.start + self.offset, self.strides[0], shape[0], shape[-1]
-        )
+        return Matrix(arena, kind.widen, storage.start + self.offset, self.strides[0], shape[0], shape[-1])
 
     @property
     def region(self) -> Operand:
