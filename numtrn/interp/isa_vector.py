@@ -396,8 +396,9 @@ def _apply(op: Operator, values: Array, other: Any, reverse: bool, out: Array) -
 def _exact(op: Operator, dst: NkiTensor, one: Array, other: Array) -> None:
     """Write 32-bit integers as GpSimd computes them, without rounding."""
     assert op.compute is not None
-    if dst.storage.core.dry:
-        return  # there are no values whose sum could overflow
+    if dst.storage.core.dry:  # there are no values whose sum could overflow
+        put_bits(dst, one)
+        return
     if op.name == "add" and one.dtype == other.dtype == dst.kind.carrier == np.int32:
         least, most = int(one.min()) + int(other.min()), int(one.max()) + int(other.max())
         if least >= -(2**31) and most < 2**31:
