@@ -52,7 +52,8 @@ TRIANGLE_BLOCK = 256
 
 LEAST_LIMIT = (2048, 2048, 8192)
 STRIP = 2
-CHUNK_BYTES = 4096
+CHUNK_BYTES = 8192
+SPAN = 2
 BANKED = 8
 KARATSUBA_BANKED = 4
 
@@ -271,18 +272,22 @@ def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
         parameters = (tiling.batch, s, block, depth, int(transpose))
         kernel = "karatsuba_planes"
     else:
-        instructions = tiles_k * (s + 2)
+        instructions = tiles_k * s
         if transpose:
             turns = tiles_k * (s * strips + ceil(s / BANKED))
             instructions = ceil(k * size / CHUNK_BYTES) * 2 * strips + turns + tiles_k
         parameters = (tiling.batch, s, block, int(transpose))
         kernel = "digit_planes"
+    blocks = extent // block
+    instructions *= blocks
+    if kernel == "digit_planes" and not transpose:
+        instructions += 2 * tiles_k * ceil(blocks / SPAN)
     return Planes(
         kernel=kernel,
         parameters=parameters,
         rows=tiling.batch * lead,
         columns=along * size,
-        instructions=tiling.batch * (extent // block) * instructions,
+        instructions=tiling.batch * instructions,
         bytes_in=tiling.batch * extent * k * size,
     )
 
