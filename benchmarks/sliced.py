@@ -85,7 +85,8 @@ def rows(n: int, chip: Chip) -> Iterator[Row]:
             flops=8.0 * n**3,
             bound=3 * row.bound,
         )
-    yield syrk(n, chip)
+    yield syrk("syrk", tile_words(1, n, n, n, SLICES, chip, triangle=True), n, chip)
+    yield syrk("syrk kar.", tile_karatsuba(1, n, n, n, SLICES, chip, triangle=True), n, chip)
 
 
 def product(form: str, tiling: Tiling, chip: Chip) -> Row:
@@ -94,11 +95,9 @@ def product(form: str, tiling: Tiling, chip: Chip) -> Row:
     left, right = planes(tiling, "lhs", True, chip), planes(tiling, "rhs", False, chip)
     made = pieces_k * (pieces_m * left.total_ns + pieces_n * right.total_ns)
     one = timed(tiling.kernel, operands(tiling), tiling.parameters, chip)
-    karatsuba = tiling.kernel == "karatsuba_gemm"
-    products = plane_count(SLICES) if karatsuba else SLICES * (SLICES + 1) // 2
     return Row(
         form,
-        products,
+        products_of(tiling),
         made / 1e6,
         tiling.launches * one.total_ns / 1e6,
         0.0,
@@ -107,9 +106,8 @@ def product(form: str, tiling: Tiling, chip: Chip) -> Row:
     )
 
 
-def syrk(n: int, chip: Chip) -> Row:
+def syrk(form: str, tiling: Tiling, n: int, chip: Chip) -> Row:
     """A A^T, lower triangle: one set of planes, launches of triangles on the diagonal, of squares below."""
-    tiling = tile_words(1, n, n, n, SLICES, chip, triangle=True)
     _, pieces, pieces_k, _ = tiling.pieces
     below = pieces * (pieces - 1) // 2
     made = pieces * pieces_k * planes(tiling, "lhs", True, chip).total_ns
@@ -121,8 +119,8 @@ def syrk(n: int, chip: Chip) -> Row:
         total += below * square.total_ns
         columns += below * tiling.pe_columns * 2 * blocks // (blocks + 1)
     return Row(
-        "syrk",
-        SLICES * (SLICES + 1) // 2,
+        form,
+        products_of(tiling),
         made / 1e6,
         pieces_k * total / 1e6,
         float(n) * n * (n + 1),
@@ -131,11 +129,16 @@ def syrk(n: int, chip: Chip) -> Row:
     )
 
 
+def products_of(tiling: Tiling) -> int:
+    """Plane products of the form."""
+    return plane_count(SLICES) if tiling.kernel == "karatsuba_gemm" else SLICES * (SLICES + 1) // 2
+
+
 def operands(tiling: Tiling) -> tuple[tuple[int, int], ...]:
     """Shapes of the planes that a launch takes."""
     rows_of, width = tiling.batch * tiling.k, SLICES
     if tiling.kernel == "karatsuba_gemm":
-        depth = tiling.parameters[-1]
+        depth = tiling.parameters[4]
         rows_of, width = rows_of // depth, plane_count(SLICES) * depth
     return (rows_of, width * tiling.m), (rows_of, width * tiling.n)
 

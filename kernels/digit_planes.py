@@ -8,7 +8,8 @@ Engines     Without transpose VectorE and ScalarE cast planes in turn. With it t
             TensorE transposes, and they evict in turn. DMA is the limit.
 SBUF        One block of rows at a time: its bytes, its planes, with room for the next ones.
 PSUM        With transpose, bf16 tiles of up to eight planes of 128 x 512: two of them rotating.
-DMA         Rows of 8 * block bytes in (4 KiB at 512) and 2 * slices * block bytes out (7 KiB).
+DMA         Rows of 8 KiB in (two blocks of 512 columns, or 1024 elements of a row to be transposed); rows of
+            2 * slices * block bytes out (7 KiB at 512), without transpose of two blocks.
 Bound       T_dma = batch K extent (8 + 2 slices) / rate, the rate of the core's DMA engines.
 Limits      block <= 512.
 """
@@ -20,7 +21,8 @@ import nki.language as nl
 PARTITIONS = 128
 WORD = 8
 BANKED = 8
-CHUNK_BYTES = 4096
+CHUNK_BYTES = 8192
+SPAN = 2
 
 
 @nki.jit
@@ -55,41 +57,42 @@ def digit_planes(words, batch, slices, block, transpose):
         K = words.shape[0] // batch
     width = slices * block
     planes = nl.ndarray((batch * K, (extent // block) * width), dtype=nl.bfloat16, buffer=nl.shared_hbm)
+    blocks = extent // block
     for i in range(batch):
-        for b in range(extent // block):
-            if transpose:
-                chunk = CHUNK_BYTES // size
+        if transpose:
+            chunk = CHUNK_BYTES // size
+            for b in range(blocks):
                 for k in range(0, K, chunk):
-                    turn_block(
-                        words,
-                        planes,
-                        i * extent + b * block,
-                        i * K,
-                        b,
-                        k,
-                        min(k + chunk, K),
-                        slices,
-                        block,
-                        size,
-                    )
-            else:
+                    end = min(k + chunk, K)
+                    turn_block(words, planes, i * extent + b * block, i * K, b, k, end, slices, block, size)
+        else:
+            for b in range(0, blocks, SPAN):
+                span = min(SPAN, blocks - b)
                 for k in range(0, K, PARTITIONS):
-                    cast_block(words, planes, i * K + k, min(PARTITIONS, K - k), b, slices, block, size)
+                    rows = min(PARTITIONS, K - k)
+                    cast_blocks(words, planes, i * K + k, rows, b, span, slices, block, size)
     return planes
 
 
-def cast_block(words, planes, row, rows, b, slices, block, size):
-    """The planes of one block of columns, for up to 128 rows."""
-    codes = nl.ndarray((rows, block, size), dtype=nl.int8, buffer=nl.sbuf)
+def cast_blocks(words, planes, row, rows, b, span, slices, block, size):
+    """The planes of ``span`` blocks of columns, for up to 128 rows."""
+    width = slices * block
+    codes = nl.ndarray((rows, span * block, size), dtype=nl.int8, buffer=nl.sbuf)
     nisa.dma_copy(
-        dst=codes.reshape((rows, block * size)),
-        src=words[row : row + rows, b * block * size : (b + 1) * block * size],
+        dst=codes.reshape((rows, span * block * size)),
+        src=words[row : row + rows, b * block * size : (b + span) * block * size],
     )
-    result = nl.ndarray((rows, slices * block), dtype=nl.bfloat16, buffer=nl.sbuf)
-    for p in range(slices):
-        byte = slices - 1 - p
-        cast(result[0:rows, p * block : (p + 1) * block], codes[0:rows, 0:block, byte : byte + 1], p)
-    nisa.dma_copy(dst=planes[row : row + rows, b * slices * block : (b + 1) * slices * block], src=result)
+    result = nl.ndarray((rows, span * width), dtype=nl.bfloat16, buffer=nl.sbuf)
+    for j in range(span):
+        for p in range(slices):
+            byte = slices - 1 - p
+            column = j * width + p * block
+            cast(
+                result[0:rows, column : column + block],
+                codes[0:rows, j * block : (j + 1) * block, byte : byte + 1],
+                p,
+            )
+    nisa.dma_copy(dst=planes[row : row + rows, b * width : (b + span) * width], src=result)
 
 
 def turn_block(words, planes, first, row, b, k0, k1, slices, block, size):

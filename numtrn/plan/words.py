@@ -52,7 +52,8 @@ TRIANGLE_BLOCK = 256
 
 LEAST_LIMIT = (2048, 2048, 8192)
 STRIP = 2
-CHUNK_BYTES = 4096
+CHUNK_BYTES = 8192
+SPAN = 2
 BANKED = 8
 KARATSUBA_BANKED = 4
 
@@ -193,10 +194,12 @@ def _tile_words(
     )
 
 
-def tile_karatsuba(batch: int, m: int, k: int, n: int, slices: int, chip: Chip) -> Tiling:
-    """Tiling of ``karatsuba_gemm``; K is rounded up to whole chunks."""
+def tile_karatsuba(
+    batch: int, m: int, k: int, n: int, slices: int, chip: Chip, triangle: bool = False
+) -> Tiling:
+    """Tiling of ``karatsuba_gemm``, as `tile_words`; K is rounded up to whole chunks."""
     for limit in LIMITS:
-        tiling = _tile_karatsuba(limit, batch, m, k, n, slices, chip)
+        tiling = _tile_karatsuba(limit, batch, m, k, n, slices, chip, triangle)
         largest = tiling.k * (4 * PEAK**2 * ceil(slices / 2) + PEAK**2 * slices) + CARRIED
         if tiling.instructions <= LONG and largest < INT32:
             break
@@ -204,18 +207,27 @@ def tile_karatsuba(batch: int, m: int, k: int, n: int, slices: int, chip: Chip) 
 
 
 def _tile_karatsuba(
-    limit: tuple[int, int, int], batch: int, m: int, k: int, n: int, slices: int, chip: Chip
+    limit: tuple[int, int, int],
+    batch: int,
+    m: int,
+    k: int,
+    n: int,
+    slices: int,
+    chip: Chip,
+    triangle: bool,
 ) -> Tiling:
     size_m, pieces_m = split(m, limit[0])
     tiles_k = ceil(ceil(k / ceil(k / limit[1])) / TILE)
     depth = ceil(tiles_k / ceil(tiles_k / _deepest(slices, chip)))
     chunks = ceil(tiles_k / depth)
     size_k = chunks * depth * TILE
-    size_n, pieces_n = split(n, limit[2], 64)
+    size_n, pieces_n = (size_m, pieces_m) if triangle else split(n, limit[2], 64)
     block_m, block_n = _karatsuba_block(size_m, size_n, slices, depth, chip)
+    if triangle:
+        block_n = block_m
     blocks_m, blocks_n = ceil(size_m / block_m), ceil(size_n / block_n)
     size_m, size_n = blocks_m * block_m, blocks_n * block_n
-    blocks = blocks_m * blocks_n
+    blocks = blocks_m * (blocks_m + 1) // 2 if triangle else blocks_m * blocks_n
     row_tiles = ceil(block_m / TILE)
     products, pairs, kept = plane_count(slices), _pairs(slices), (slices - 1) // 2 + 1
     matmuls = blocks * products * chunks * depth * row_tiles
@@ -234,7 +246,7 @@ def _tile_karatsuba(
         k=size_k,
         n=size_n,
         pieces=(pieces_batch, pieces_m, ceil(k / size_k), pieces_n),
-        parameters=(size_batch, slices, block_m, block_n, depth),
+        parameters=(size_batch, slices, block_m, block_n, depth, int(triangle)),
         slices=slices,
         block_m=block_m,
         block_n=block_n,
@@ -244,7 +256,7 @@ def _tile_karatsuba(
         instructions=size_batch * instructions,
         pe_columns=size_batch * matmuls * max(64, block_n),
         bytes_in=size_batch * size_k * (size_m + size_n) * word_bytes(slices),
-        bytes_out=size_batch * size_m * size_n * result_words(slices) * 4,
+        bytes_out=size_batch * blocks * block_m * block_n * result_words(slices) * 4,
     )
 
 
@@ -268,7 +280,7 @@ def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
     strips = ceil(block / TILE)
     tiles_k = ceil(k / TILE)
     if tiling.kernel == "karatsuba_gemm":
-        depth = tiling.parameters[-1]
+        depth = tiling.parameters[4]
         chunks = tiles_k // depth
         each = plane_count(s) + _pairs(s) * (2 + strips * depth) + 1
         each += ceil(depth / STRIP) * 2 * strips if transpose else depth + s
@@ -277,18 +289,22 @@ def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
         parameters = (tiling.batch, s, block, depth, int(transpose))
         kernel, count = "karatsuba_planes", plane_count(s)
     else:
-        instructions = tiles_k * (s + 2)
+        instructions = tiles_k * s
         if transpose:
             turns = tiles_k * (s * strips + ceil(s / BANKED))
             instructions = ceil(k * size / CHUNK_BYTES) * 2 * strips + turns + tiles_k
         parameters = (tiling.batch, s, block, int(transpose))
         kernel, count = "digit_planes", s
+    blocks = extent // block
+    instructions *= blocks
+    if kernel == "digit_planes" and not transpose:
+        instructions += 2 * tiles_k * ceil(blocks / SPAN)
     return Planes(
         kernel=kernel,
         parameters=parameters,
         rows=tiling.batch * lead,
         columns=along * size,
-        instructions=tiling.batch * (extent // block) * instructions,
+        instructions=tiling.batch * instructions,
         bytes_in=tiling.batch * extent * k * size,
         bytes_out=tiling.batch * extent * k * count * 2,
     )

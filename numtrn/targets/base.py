@@ -50,8 +50,14 @@ class Target(Protocol):
         """
         ...
 
-    def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
-        """The same, and leave the result on the target."""
+    def keep(
+        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
+    ) -> tuple[Resident, ...]:
+        """The same, and leave the results on the target; of kernels with one result or several."""
+        ...
+
+    def fetch(self, resident: Resident) -> Array:
+        """What was left on the target, as a NumPy array."""
         ...
 
 

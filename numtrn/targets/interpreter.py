@@ -35,10 +35,18 @@ class Interpreter:
 
     def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
-        run = interp.simulate(_kernel(kernel), (*carried(arrays), *parameters), chip=self.chip)
-        assert isinstance(run.outputs, np.ndarray)  # our kernels give one array
-        return run.outputs
+        (result,) = self.keep(kernel, arrays, parameters)
+        return self.fetch(result)
 
-    def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
-        """Run one kernel and keep its result; see `numtrn.targets.base.Target.keep`."""
-        return Resident(self.launch(kernel, arrays, parameters))
+    def keep(
+        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
+    ) -> tuple[Resident, ...]:
+        """Run one kernel and keep its results; see `numtrn.targets.base.Target.keep`."""
+        run = interp.simulate(_kernel(kernel), (*carried(arrays), *parameters), chip=self.chip)
+        outputs = run.outputs if isinstance(run.outputs, tuple) else (run.outputs,)
+        return tuple(Resident(output) for output in outputs)
+
+    def fetch(self, resident: Resident) -> Array:
+        """A kept result, which is an array already."""
+        value: Array = resident.value
+        return value

@@ -36,8 +36,18 @@ class Neuron:
 
     def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
-        return np.asarray(_kernel(kernel)(*carried(arrays), *parameters))
+        (result,) = self.keep(kernel, arrays, parameters)
+        return self.fetch(result)
 
-    def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
-        """Run one kernel whose result goes to the host and back; see `numtrn.targets.base.Target.keep`."""
-        return Resident(self.launch(kernel, arrays, parameters))
+    def keep(
+        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
+    ) -> tuple[Resident, ...]:
+        """Run one kernel whose results go to the host and back; see `numtrn.targets.base.Target.keep`."""
+        given = _kernel(kernel)(*carried(arrays), *parameters)
+        outputs = given if isinstance(given, tuple) else (given,)
+        return tuple(Resident(np.asarray(output)) for output in outputs)
+
+    def fetch(self, resident: Resident) -> Array:
+        """A kept result, which is an array already."""
+        value: Array = resident.value
+        return value

@@ -135,7 +135,7 @@ def test_karatsuba_planes_bound_the_squares(extent, transpose):
     tiling = tile_karatsuba(1, 16, 1100, extent, s, CHIPS[chip])
     digits = digits_of("random", (1, tiling.k, tiling.n, s), extent)
     made, squares = planes(digits, tiling, "rhs", transpose, chip)
-    chunks, depth = tiling.k // (128 * tiling.parameters[-1]), tiling.parameters[-1]
+    chunks, depth = tiling.k // (128 * tiling.parameters[4]), tiling.parameters[4]
     made = made.astype(np.int64).reshape(chunks, 128, -1, plane_count(s), depth, tiling.block_n)
     wide = (
         digits.astype(np.int64).reshape(chunks, depth, 128, -1, tiling.block_n, s).transpose(0, 2, 3, 5, 1, 4)
@@ -151,11 +151,14 @@ def test_karatsuba_planes_bound_the_squares(extent, transpose):
 
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("n", [100, 300, 520])
-def test_triangle_is_the_lower_part(n, chip):
+@pytest.mark.parametrize("kind", [tile_words, tile_karatsuba])
+def test_triangle_is_the_lower_part(kind, n, chip):
     s, k, batch = 7, 150, 2
     a = digits_of("random", (batch, k, n, s), n)
-    tiling = tile_words(batch, n, k, n, s, CHIPS[chip], triangle=True)
+    tiling = kind(batch, n, k, n, s, CHIPS[chip], triangle=True)
     lhs = planes(a, tiling, "lhs", True, chip)
+    if kind is tile_karatsuba:
+        lhs = lhs[0]
     block, words = tiling.block_m, result_words(s)
     out = run(tiling.kernel, lhs, lhs, *tiling.parameters, chip=chip)
     blocks = tiling.m // block

@@ -31,9 +31,10 @@ def test_tilings_cover_and_are_bounded(batch, m, k, n, s, chip):
         tile_words(batch, m, k, n, s, chip, peak=256),
         tile_words(batch, m, k, m, s, chip, triangle=True),
         tile_karatsuba(batch, m, k, n, s, chip),
+        tile_karatsuba(batch, m, k, m, s, chip, triangle=True),
         tile_least(batch, m, k, n),
     ):
-        wanted = (batch, m, k, m if t.kernel == "sliced_gemm" and t.parameters[-1] else n)
+        wanted = (batch, m, k, m if t.slices and t.parameters[-1] else n)
         for size, piece, count in zip(wanted, (t.batch, t.m, t.k, t.n), t.pieces, strict=True):
             assert (count - 1) * piece < size <= count * piece
         assert t.instructions <= LONG
@@ -52,10 +53,11 @@ def test_counts_are_the_kernels_and_fit_sbuf(problem, slices, chip):
         tile_words(batch, m, k, n, slices, CHIPS[chip]),
         tile_words(batch, m, k, m, slices, CHIPS[chip], triangle=True),
         tile_karatsuba(batch, m, k, n, slices, CHIPS[chip]),
+        tile_karatsuba(batch, m, k, m, slices, CHIPS[chip], triangle=True),
     ):
         planes, rows = slices, t.batch * t.k
         if t.kernel == "karatsuba_gemm":
-            planes, rows = plane_count(slices) * t.parameters[-1], rows // t.parameters[-1]
+            planes, rows = plane_count(slices) * t.parameters[4], rows // t.parameters[4]
         run = dry(t.kernel, ((rows, planes * t.m), (rows, planes * t.n)), BF16, t.parameters, chip)
         assert run.instructions == t.instructions
         assert run.engines["tensor"] == t.matmuls
