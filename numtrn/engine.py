@@ -17,8 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numtrn.errors import KernelError
-from numtrn.plan.tiling import Tiling, tile_gemm
-from numtrn.plan.words import tile_least, tile_planes, tile_products
+from numtrn.plan.tiling import EXACT, TILE, Tiling, tile_gemm
+from numtrn.plan.words import (
+    pair_count,
+    prefers_karatsuba,
+    tile_karatsuba,
+    tile_least,
+    tile_planes,
+    tile_products,
+)
 from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import word_bytes
 from numtrn.request import Array
@@ -35,8 +42,8 @@ STORED: dict[str, Any] = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 PACK_BYTES = 512 * 2**20
 """The same for packed operands of plain products, on the host."""
 
-PEAK = 128
-"""Largest |digit|."""
+CERTAIN = 1 + 2.0**-10
+"""Covers the rounding of sums of squares on the device."""
 
 T = TypeVar("T")
 
@@ -48,12 +55,15 @@ class KernelEngine:
     ----------
     launches, bytes
         Kernel launches, and bytes moved to the target and back.
+    form
+        "Karatsuba" where a product of words took that form; its sums are the same integers.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self.launches = 0
         self.bytes = 0
+        self.form = ""
 
     def product(self, lhs: Array, rhs: Array, operand_dtype: str) -> NDArray[np.float32]:
         """C[i] = lhs[i] @ rhs[i] with fp32 accumulation; see `numtrn.precision.Engine.product`."""
@@ -108,23 +118,54 @@ class KernelEngine:
     def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Iterator[Block]:
         """The exact product, block by block; see `numtrn.precision.Engine.words`."""
         extents = lhs.batch, lhs.rows, lhs.k, rhs.rows
-        tilings = tile_products(*extents, lhs.slices, lhs.parts, self._target.chip, symmetric)
-        planes = _Planes(self, tilings[0], lhs, rhs, symmetric)
+        chip = self._target.chip
+        if lhs.parts == 1 and prefers_karatsuba(*extents, lhs.slices, chip):
+            t = tile_karatsuba(*extents, lhs.slices, chip, symmetric)
+            planes = _Planes(self, t, lhs, rhs, symmetric)
+            if planes.make_all() and self._fits(t, planes):
+                self.form = "Karatsuba"
+                yield from self._multiply((t,), planes, symmetric)
+                return
+        tilings = tile_products(*extents, lhs.slices, lhs.parts, chip, symmetric)
+        yield from self._multiply(tilings, _Planes(self, tilings[0], lhs, rhs, symmetric), symmetric)
+
+    def _multiply(self, tilings: tuple[Tiling, ...], planes: _Planes, symmetric: bool) -> Iterator[Block]:
+        """Every launch of a product, and its blocks."""
         totals: list[Array] = []
         for piece in planes.pieces:
             triangle = symmetric and piece.rows == piece.columns
             parts = [
-                self._launch(t.lower if triangle else t.whole, pair, np.int32)
+                self._launch(t.lower if triangle else t, pair, np.int32)
                 for t, pair in zip(tilings, planes.next(), strict=True)
             ]
             if piece.k.start > 0:
                 parts = [total.astype(np.int64) + part for total, part in zip(totals, parts, strict=True)]
             totals = parts
-            if piece.k.stop == lhs.k:
+            if piece.k.stop == planes.k:
                 yield from (_lower_blocks if triangle else _blocks)(tilings[0], piece, totals)
 
-    def keep(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Resident:
-        """Launch a kernel whose result stays on the target."""
+    def _fits(self, t: Tiling, planes: _Planes) -> bool:
+        """Whether every chunk of the products of digit sums stays within what fp32 adds exactly.
+
+        By Cauchy-Schwarz from the largest sums of squares of columns, for each chunk of k and pair of digits
+        (see ``kernels/karatsuba_planes.py``).
+        """
+        largest: list[dict[int, Array]] = [{}, {}]
+        for (side, _, _, _, k), squares in planes.squares.items():
+            found = self._target.fetch(squares)
+            self.bytes += found.nbytes
+            chunks = t.k // (TILE * t.parameters[-2])
+            worst = found.reshape(t.batch, chunks, -1, pair_count(t.slices)).max(axis=(0, 2))
+            before = largest[side].get(k)
+            largest[side][k] = worst if before is None else np.maximum(before, worst)
+        return all(
+            bool((np.sqrt(largest[0][k] * largest[1][k]) * CERTAIN <= EXACT).all()) for k in largest[0]
+        )
+
+    def keep(
+        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
+    ) -> tuple[Resident, ...]:
+        """Launch a kernel whose results stay on the target."""
         self._count(arrays)
         return self._target.keep(kernel, arrays, parameters)
 
@@ -220,6 +261,8 @@ class _Planes:
         pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
         self.pieces = [piece for piece in pieces if not symmetric or piece.rows.start >= piece.columns.start]
         self._wanted = iter([self._of(piece) for piece in self.pieces])
+        self.k = lhs.k
+        self.squares: dict[tuple[int, int, int, int, int], Resident] = {}
         self._kept: dict[tuple[int, ...], Resident] = {}
         self._keys, made = self._budget()
         self._words = ahead(self._cut, made)
@@ -253,7 +296,7 @@ class _Planes:
         if len(parts) == 1:
             return parts
         key = (*wants[0].key, len(parts))
-        summed = self._kept.get(key) or self._engine.keep("sum_planes", parts, ())
+        summed = self._kept.get(key) or self._engine.keep("sum_planes", parts, ())[0]
         if all(want.key in self._keys for want in wants):
             self._kept[key] = summed
         return [*parts, summed]
@@ -262,10 +305,21 @@ class _Planes:
         if want.key in self._kept:
             return self._kept[want.key]
         t = self._tilings[want.side]
-        planes = self._engine.keep(t.kernel, (next(self._words),), t.parameters)
+        planes, *squares = self._engine.keep(t.kernel, (next(self._words),), t.parameters)
+        if squares:
+            self.squares[want.key] = squares[0]
         if want.key in self._keys:
             self._kept[want.key] = planes
         return planes
+
+    def make_all(self) -> bool:
+        """Make all planes before the first launch; False, and nothing made, where not all can be kept."""
+        wanted = {want.key: want for piece in self.pieces for wants in self._of(piece) for want in wants}
+        if len(self._keys) < len(wanted):
+            return False
+        for want in wanted.values():
+            self._get(want)
+        return True
 
     def _cut(self, want: _Want) -> Array:
         """Words of one piece as the kernel reads them, zeros around: stacked along rows, or along k."""
@@ -310,7 +364,7 @@ def _blocks(t: Tiling, piece: _Piece, totals: Sequence[Array]) -> Iterator[Block
 
 
 def _lower_blocks(t: Tiling, piece: _Piece, totals: Sequence[Array]) -> Iterator[Block]:
-    """The output blocks on and below the diagonal of a launch that gives no others, (rows, limbs, columns)."""
+    """The output blocks of a launch that gives those on and below the diagonal only."""
     width, blocks = t.block_m, t.m // t.block_m
     spread = [total.reshape(t.batch, -1, width, t.limbs, width) for total in totals]
     parts = _pieces(piece.rows.stop - piece.rows.start, width)

@@ -26,7 +26,7 @@ MOST = 64
 
 
 class Product(NamedTuple):
-    """``dst = stationary.T @ moving``, or added to ``dst``; its rows are those of several matrices in turn."""
+    """``dst = stationary.T @ moving``, or added to ``dst``: matrices one below the other."""
 
     dst: tuple[Matrix, ...]
     stationary: Matrix

@@ -92,10 +92,10 @@ class Plan:
         least, most = self.scheme.minimum_slices(self.gemm.k), self.scheme.maximum_slices
         if least is None:
             return []
-        products = self.scheme.products(self.gemm.k)
+        fewest, last = (self.scheme.products(self.gemm.k, slices) for slices in (least, most))
         return [
-            f"  slices    {least} digits of 8 bits, {products} bf16 products, for sums of {self.gemm.k:,}; up to "
-            f"{most} ({self.scheme.products(self.gemm.k, most)}) as the data ask"
+            f"  slices    {least} digits of 8 bits, {fewest} bf16 products, for sums of {self.gemm.k:,}; "
+            f"up to {most} ({last}) as the data ask"
         ]
 
 

@@ -17,7 +17,9 @@ from numtrn.precision.fixed import result_words, word_bytes
 __all__ = [
     "LONG",
     "Planes",
+    "pair_count",
     "plane_count",
+    "prefers_karatsuba",
     "tile_karatsuba",
     "tile_least",
     "tile_planes",
@@ -49,6 +51,9 @@ CARRIED = 2**24
 
 TRIANGLE_BLOCK = 256
 """Rows and columns of a block of a symmetric result: small, as blocks on the diagonal are computed whole."""
+
+KARATSUBA_FROM = 1536
+"""Least extent from which Karatsuba's form is faster, by the clock (``benchmarks/sliced.py``)."""
 
 LEAST_LIMIT = (2048, 2048, 8192)
 STRIP = 2
@@ -91,7 +96,12 @@ def plane_count(slices: int) -> int:
     >>> plane_count(7), plane_count(8)
     (19, 24)
     """
-    return slices + _pairs(slices)
+    return slices + pair_count(slices)
+
+
+def prefers_karatsuba(batch: int, m: int, k: int, n: int, slices: int, chip: Chip) -> bool:
+    """Whether fewer products save more than the planes of digit sums cost; where the data allow them."""
+    return min(m, k, n) >= KARATSUBA_FROM and slices == 7 and chip.generation > 2
 
 
 def tile_products(
@@ -229,7 +239,7 @@ def _tile_karatsuba(
     size_m, size_n = blocks_m * block_m, blocks_n * block_n
     blocks = blocks_m * (blocks_m + 1) // 2 if triangle else blocks_m * blocks_n
     row_tiles = ceil(block_m / TILE)
-    products, pairs, kept = plane_count(slices), _pairs(slices), (slices - 1) // 2 + 1
+    products, pairs, kept = plane_count(slices), pair_count(slices), (slices - 1) // 2 + 1
     matmuls = blocks * products * chunks * depth * row_tiles
     casts = blocks * products * chunks
     subtracted = sum(slices - p for p in range(kept, slices))
@@ -282,7 +292,7 @@ def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
     if tiling.kernel == "karatsuba_gemm":
         depth = tiling.parameters[4]
         chunks = tiles_k // depth
-        each = plane_count(s) + _pairs(s) * (2 + strips * depth) + 1
+        each = plane_count(s) + pair_count(s) * (2 + strips * depth) + 1
         each += ceil(depth / STRIP) * 2 * strips if transpose else depth + s
         turns = tiles_k * (s * strips + ceil(s / KARATSUBA_BANKED))
         instructions = chunks * each + (turns if transpose else 0)
@@ -377,7 +387,7 @@ def _deepest(slices: int, chip: Chip) -> int:
     return min(8, chip.sbuf_usable_bytes // column)
 
 
-def _pairs(slices: int) -> int:
+def pair_count(slices: int) -> int:
     """Pairs p < q with p + q < slices."""
     return slices // 2 * ((slices + 1) // 2)
 
