@@ -111,7 +111,7 @@ def new_words(block_m, width):
 
 
 def multiply_block(lhs, rhs, row, K, bm, bn, slices, block_m, block_n, depth, group, before, words):
-    """All diagonals of one block, an int32 tile [rows, row tiles * block_n] each; carries those ``before``."""
+    """All diagonals of one block, int32 tiles [rows, row tiles * block_n]; carries those ``before``."""
     rows = min(PARTITIONS, block_m)
     totals = []
     for k in range(0, K, depth * PARTITIONS):
@@ -168,7 +168,7 @@ def add_diagonal(total, lhs_planes, rhs_planes, t, block_m, block_n, group, firs
 
 
 def carry(totals, words, t, slices, block_n):
-    """Put the low digit of diagonal t, the last of ``totals``, into its word, and the rest into diagonal t - 1.
+    """Put the low digit of diagonal t, the last of ``totals``, into its word, the rest into diagonal t - 1.
 
     The right shift is logical; with the sign bit flipped before, its result is 2^23 too large, which fp32
     subtracts exactly.

@@ -20,7 +20,8 @@ from numtrn.errors import NumtrnError
 from numtrn.interp import modules
 from numtrn.interp.clock import Timeline, of_shape, time_kernel
 from numtrn.machine import CHIPS, Chip
-from numtrn.plan.tiling import Tiling, tile_gemm, tile_sliced
+from numtrn.plan.tiling import Tiling, tile_gemm
+from numtrn.plan.words import tile_planes, tile_words
 from numtrn.targets.load import load_kernel
 
 __all__ = ["main", "timeline_of"]
@@ -31,8 +32,8 @@ DTYPES: dict[str, Any] = {
     "float32": np.dtype(np.float32),
     "tfloat32": np.dtype(np.float32),
 }
-SLICES, PEAK = 7, 128
-"""Digit planes and greatest digit of float64 as the command shows it."""
+SLICES = 7
+"""Digits of float64 as the command shows it."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
             timeline = timeline_of(tiling, known.dtype, chip, tick)
         print(f"{title}, one launch on one core")
         print(timeline)
+        if tiling.slices:
+            print(_cutting(tiling, chip))
         if tiling.launches > 1:
             print(
                 f"{tiling.launches} launches of this shape cover the product, one after another:"
@@ -71,10 +74,24 @@ def timeline_of(
     return time_kernel(kernel, (*operands, *tiling.parameters), chip, tick)
 
 
+def _cutting(tiling: Tiling, chip: Chip) -> str:
+    """What the digit planes of both operands of a launch take, in words."""
+    times = []
+    for side, transpose in (("lhs", True), ("rhs", False)):
+        planes = tile_planes(tiling, side, transpose)
+        words = of_shape((planes.rows, planes.columns), np.int8)
+        kernel = load_kernel(planes.kernel, modules)
+        times.append(time_kernel(kernel, (words, *planes.parameters), chip).total_ns / 1e6)
+    left, right = times
+    return (
+        f"its digit planes are made before: {left:,.2f} ms for A, {right:,.2f} ms for B, predicted, C order"
+    )
+
+
 def _tiling(shape: tuple[int, int, int], dtype: str, chip: Chip) -> Tiling:
     m, k, n = shape
     if dtype == "float64":
-        return tile_sliced(1, m, k, n, SLICES, PEAK, chip)
+        return tile_words(1, m, k, n, SLICES, chip)
     return tile_gemm(1, m, k, n, DTYPES[dtype].itemsize, dtype == "tfloat32")
 
 

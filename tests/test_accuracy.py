@@ -92,12 +92,12 @@ def test_lowered_precision_keeps_its_stated_bound_and_no_more(precision, unit):
 
 def test_launches_of_several_pieces_are_bitwise_one_result(monkeypatch):
     """Cutting a product into launches changes no bit of a float64 result."""
-    from numtrn.plan import tiling
+    from numtrn.plan import words
 
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((300, 600)), rng.standard_normal((600, 200))
     whole, session = through_kernels(a, b)
-    monkeypatch.setattr(tiling, "SLICED_LIMITS", ((128, 256, 128),))
+    monkeypatch.setattr(words, "LIMITS", ((128, 256, 128),))
     pieces, cut = through_kernels(a, b)
     assert cut.calls[0].launches > session.calls[0].launches
     assert np.array_equal(whole, pieces)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import numtrn
-from numtrn.plan import tiling
+from numtrn.plan import words
 
 ROOT = Path(__file__).parent.parent
 
@@ -62,11 +62,11 @@ CUTS = {
 def cut(monkeypatch, limits=None, block=None, instructions=None):
     """Make launches smaller. The only place here that knows how the plan is written."""
     if limits:
-        monkeypatch.setattr(tiling, "SLICED_LIMITS", (limits,))
+        monkeypatch.setattr(words, "LIMITS", (limits,))
     if block:
-        monkeypatch.setattr(tiling, "_sliced_block", lambda *_: block)
+        monkeypatch.setattr(words, "_block", lambda *_: block)
     if instructions:
-        monkeypatch.setattr(tiling, "MAX_INSTRUCTIONS", instructions)
+        monkeypatch.setattr(words, "LONG", instructions)
 
 
 @pytest.mark.parametrize("graded", [False, True])

@@ -48,9 +48,9 @@ def fail_at_second_launch(monkeypatch):
         return genuine(self, kernel, arrays, parameters)
 
     monkeypatch.setattr(interpreter.Interpreter, "launch", launch)
-    from numtrn.plan import tiling
+    from numtrn.plan import words
 
-    monkeypatch.setattr(tiling, "SLICED_LIMITS", ((64, 64, 64),))
+    monkeypatch.setattr(words, "LIMITS", ((64, 64, 64),))
 
 
 FAILURES = [fail_to_load, fail_to_launch, fail_to_copy_back, fail_at_second_launch]
@@ -159,7 +159,7 @@ def test_verify_finds_a_wrong_result(monkeypatch):
         result = genuine(self, kernel, arrays, parameters)
         if kernel == "sliced_gemm":
             result = result.copy()
-            result[3, 2] += 1
+            result[3, 2] += 1  # the first word, the most significant
         return result
 
     monkeypatch.setattr(interpreter.Interpreter, "launch", launch)

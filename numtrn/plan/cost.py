@@ -8,12 +8,16 @@ and is assumed to take 150 + 2 cycles an element.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from numtrn.machine import Chip
 from numtrn.plan.tiling import Tiling
+from numtrn.plan.words import plane_count
+from numtrn.precision.fixed import word_bytes
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "predict", "predict_words"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,15 +61,48 @@ def predict(tiling: Tiling, passes: int, chip: Chip) -> Prediction:
     chip
         The machine.
     """
-    tensor = tiling.pe_columns * passes / chip.tensor_ghz
-    columns = min(tiling.block_n, 512)
-    evict = tiling.casts * max(64, columns) / (chip.scalar_ghz if tiling.slices else chip.vector_ghz)
-    integer = tiling.adds * (150 + 2 * columns) / chip.gpsimd_ghz
-    moved = (tiling.bytes_in + tiling.bytes_out) / chip.dma_bytes_per_ns
-    kernel = chip.kernel_seconds + 1e-9 * max(tensor, evict, integer, moved)
     link = tiling.bytes_in / chip.link_in_bytes_per_second + tiling.bytes_out / chip.link_out_bytes_per_second
     return Prediction(
-        device=tiling.launches * kernel,
+        device=tiling.launches * _kernel_seconds(tiling, passes, chip),
         link=tiling.launches * link,
         fixed=tiling.launches * chip.launch_seconds,
     )
+
+
+def predict_words(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
+    """Predicted seconds of a product of words: digit planes of both operands, and the products of them.
+
+    Words go to the device once, where their planes stay; every launch sends its result.
+
+    Parameters
+    ----------
+    tilings
+        Of the products: one, or three of complex operands.
+    chip
+        The machine.
+    """
+    first, parts = tilings[0], 1 if len(tilings) == 1 else 2
+    batch, m, k, n = first.pieces
+    pieces = parts * batch * k * (m + n)
+    elements = parts * first.batch * first.k * batch * k * (m * first.m + n * first.n)
+    size = word_bytes(first.slices)
+    planes = plane_count(first.slices) if first.kernel == "karatsuba_gemm" else first.slices
+    cutting = elements * (size + 2 * planes) / chip.dma_bytes_per_ns * 1e-9 + pieces * chip.kernel_seconds
+    launches = sum(tiling.launches for tiling in tilings)
+    out = sum(tiling.launches * tiling.bytes_out for tiling in tilings)
+    return Prediction(
+        device=cutting + sum(t.launches * _kernel_seconds(t, 1, chip) for t in tilings),
+        link=elements * size / chip.link_in_bytes_per_second + out / chip.link_out_bytes_per_second,
+        fixed=(pieces + launches) * chip.launch_seconds,
+    )
+
+
+def _kernel_seconds(tiling: Tiling, passes: int, chip: Chip) -> float:
+    """One launch: what its busiest engine needs, and the fixed cost."""
+    tensor = tiling.pe_columns * passes / chip.tensor_ghz
+    columns = tiling.block_n * ceil(tiling.block_m / 128) if tiling.slices else min(tiling.block_n, 512)
+    evict = tiling.casts * max(64, columns) / (chip.scalar_ghz if tiling.slices else chip.vector_ghz)
+    integer = tiling.adds * (150 + 2 * columns) / chip.gpsimd_ghz
+    taken = 2 * tiling.slices / word_bytes(tiling.slices) if tiling.slices else 1.0
+    moved = (taken * tiling.bytes_in + tiling.bytes_out) / chip.dma_bytes_per_ns
+    return chip.kernel_seconds + 1e-9 * max(tensor, evict, integer, moved)

@@ -10,10 +10,10 @@ from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
 from numtrn.plan import host
 from numtrn.plan.contraction import Folding, fold
-from numtrn.plan.cost import Prediction, predict
+from numtrn.plan.cost import Prediction, predict, predict_words
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.tiling import Tiling, tile_gemm
-from numtrn.plan.words import tile_least, tile_products
+from numtrn.plan.words import prefers_karatsuba, tile_karatsuba, tile_least, tile_products
 from numtrn.precision import Scheme, choose
 from numtrn.request import Contraction, Gemm, Request, Routine
 
@@ -121,6 +121,8 @@ def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip) -> tuple[Tiling, ...]:
     slices = scheme.minimum_slices(gemm.k)
     batch, m, k, n, parts = scheme.call(gemm.batch, gemm.m, gemm.k, gemm.n)
     if slices is not None:
+        if parts == 1 and prefers_karatsuba(batch, m, k, n, slices, chip):
+            return (tile_karatsuba(batch, m, k, n, slices, chip, gemm.triangle is not None),)
         return tile_products(batch, m, k, n, slices, parts, chip, gemm.triangle is not None)
     tf32 = scheme.operand_dtype == "tfloat32"
     return (tile_gemm(batch, m, k, n, itemsize(scheme.operand_dtype), tf32),)
@@ -163,10 +165,9 @@ def _affordable(scheme: Scheme, k: int, prediction: Prediction, numpy_seconds: f
 
 def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip) -> Prediction:
     """Times of a plan's launches, with the guard product where the data choose the slices."""
-    passes = chip.fp32_passes if scheme.kernel == "gemm" and scheme.operand_dtype == "float32" else 1
-    predictions = [predict(tiling, passes, chip) for tiling in tilings]
     guard = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n)
-    if guard is not None:
-        tiling = tile_least(guard.batch, guard.m, guard.k, guard.n)
-        predictions.append(predict(tiling, 1, chip))
-    return sum(predictions, start=Prediction(device=0.0, link=0.0, fixed=0.0))
+    if guard is None:
+        passes = chip.fp32_passes if scheme.operand_dtype == "float32" else 1
+        return predict(tilings[0], passes, chip)
+    least = tile_least(guard.batch, guard.m, guard.k, guard.n)
+    return predict_words(tilings, chip) + predict(least, 1, chip)

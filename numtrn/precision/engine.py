@@ -138,7 +138,7 @@ class Engine(Protocol):
     def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Iterator[Block]:
         """The product, exact and block by block; every element of (batch, lhs.rows, rhs.rows) once.
 
-        With ``symmetric``, lhs and rhs are the same numbers, and only blocks that hold elements on or below the
-        diagonal are given.
+        With ``symmetric``, lhs and rhs are the same numbers, and only blocks that hold elements on or below
+        the diagonal are given.
         """
         ...

@@ -74,8 +74,9 @@ def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple
         bound = max(bound, inner_bound)
     if slices is None:
         raise Declined(
-            f"the operands' range asks for more than {most} slices, beyond which NumPy is faster: the least "
-            f"element of |A||B| is {_size(bound)} of its row's and column's scale, {needs[most]:.2g} is needed"
+            f"the operands' range asks for more than {most} slices, beyond which NumPy is faster: the "
+            f"least element of |A||B| is {_size(bound)} of its row's and column's scale, "
+            f"{needs[most]:.2g} is needed"
         )
     return lhs, rhs, slices, f"{slices} slices for the operands' range"
 

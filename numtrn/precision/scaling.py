@@ -113,7 +113,8 @@ def _largest(x: Array, axis: int) -> Array:
     if x.dtype != np.float64:
         smallest: Array = x.min(axis=axis)
         return np.maximum(x.max(axis=axis), -smallest)
-    return np.stack([fixed.largest(matrix, axis - 1) for matrix in x])
+    stacked: Array = np.stack([fixed.largest(matrix, axis - 1) for matrix in x])
+    return stacked
 
 
 def declined_range(rows: Array, columns: Array, terms: int, dtype: np.dtype[Any]) -> None:

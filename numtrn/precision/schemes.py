@@ -40,7 +40,7 @@ INNER_PRODUCT = "K u |A||B|, any order: C.-P. Jeannerod, S. Rump, SIAM J. Matrix
 
 
 class EngineCall(NamedTuple):
-    """One call of an `numtrn.precision.engine.Engine`: extents, and parts of an operand's words, 0 without."""
+    """One call of an `numtrn.precision.engine.Engine`: extents, and parts of an operand's words or 0."""
 
     batch: int
     m: int

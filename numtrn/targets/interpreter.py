@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from numtrn import interp
 from numtrn.machine import Chip
 from numtrn.request import Array

@@ -5,8 +5,9 @@ import pytest
 from numtrn.machine import CHIPS
 from numtrn.options import Options
 from numtrn.plan import DEFAULT_MIN_WORK, DTYPES, Plan, Refusal, host, make_plan, threshold
-from numtrn.plan.cost import predict
-from numtrn.plan.tiling import tile_gemm, tile_sliced
+from numtrn.plan.cost import predict, predict_words
+from numtrn.plan.tiling import tile_gemm
+from numtrn.plan.words import tile_words
 from numtrn.request import Contraction, Gemm, Routine
 
 FORCED = Options(min_work=0)
@@ -137,9 +138,12 @@ def test_one_launch_agrees_with_a_published_measurement(n, measured_ms):
 
 def test_sliced_products_take_their_number_of_passes():
     chip = CHIPS["trn2"]
-    tiling = tile_sliced(1, 1024, 2048, 1024, 7, 128, chip)
+    tiling = tile_words(1, 1024, 2048, 1024, 7, chip)
     tensor = 28 * (1024 / 128) * (2048 / 128) * 1024 / chip.tensor_ghz * 1e-9
-    assert predict(tiling, 1, chip).device == pytest.approx(tensor + chip.kernel_seconds, rel=1e-6)
+    cut = 2 * 1024 * 2048 * (8 + 2 * 7) / chip.dma_bytes_per_ns * 1e-9
+    found = predict_words((tiling,), chip)
+    assert found.device == pytest.approx(tensor + cut + 3 * chip.kernel_seconds, rel=1e-6)
+    assert found.link == pytest.approx(2 * 1024 * 2048 * 8 / 4.5e9 + 1024 * 1024 * 12 / 5e9)
 
 
 def test_the_link_carries_what_the_kernel_takes_and_gives():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from numtrn import interp
 from numtrn.machine import CHIPS
-from numtrn.plan.tiling import MAX_INSTRUCTIONS, bucket, split, tile_gemm, tile_sliced
+from numtrn.plan.tiling import MAX_INSTRUCTIONS, bucket, split, tile_gemm
 from numtrn.targets.interpreter import _kernel
 
 extent = st.integers(1, 9000)
@@ -39,21 +39,6 @@ def test_gemm_tiling_covers_and_is_bounded(batch, m, k, n, itemsize):
     assert t.launches == prod(t.pieces)
 
 
-@given(st.integers(1, 300), extent, extent, extent, st.integers(7, 16), st.sampled_from([128, 256]), chips)
-def test_sliced_tiling_covers_and_is_bounded(batch, m, k, n, slices, peak, chip):
-    t = tile_sliced(batch, m, k, n, slices, peak, chip)
-    for size, piece, count in zip((batch, m, k, n), (t.batch, t.m, t.k, t.n), t.pieces, strict=True):
-        assert (count - 1) * piece < size <= count * piece
-    assert t.m % t.block_m == 0
-    assert t.n % t.block_n == 0
-    assert t.block_n <= 512
-    # int32 accumulators stay exact, and so does every PSUM group
-    assert t.k * slices * peak**2 < 2**31
-    group = t.parameters[-1]
-    assert group * 128 * peak**2 <= 2**24
-    assert t.instructions <= MAX_INSTRUCTIONS
-
-
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("problem", [(1, 100, 84, 70), (3, 16, 33, 31), (1, 300, 900, 600)])
 def test_gemm_counts_are_the_kernels(problem, chip):
@@ -63,20 +48,3 @@ def test_gemm_counts_are_the_kernels(problem, chip):
         run = interp.simulate(_kernel("gemm"), (*operands, *t.parameters), chip=CHIPS[chip])
         assert run.instructions == t.instructions
         assert run.engines["tensor"] == t.matmuls
-
-
-@pytest.mark.parametrize("chip", CHIPS)
-@pytest.mark.parametrize(("slices", "peak"), [(7, 128), (8, 256), (11, 128)])
-@pytest.mark.parametrize("problem", [(1, 100, 84, 70), (2, 140, 600, 20), (1, 600, 700, 550)])
-def test_sliced_counts_are_the_kernels_and_fit_sbuf(problem, slices, peak, chip):
-    import ml_dtypes
-
-    t = tile_sliced(*problem, slices, peak, CHIPS[chip])
-    operands = (
-        np.ones((t.batch * t.k, slices * t.m), ml_dtypes.bfloat16),
-        np.ones((t.batch * t.k, slices * t.n), ml_dtypes.bfloat16),
-    )
-    run = interp.simulate(_kernel("sliced_gemm"), (*operands, *t.parameters), chip=CHIPS[chip])
-    assert run.instructions == t.instructions
-    assert run.engines["tensor"] == t.matmuls
-    assert run.peak_sbuf_bytes <= CHIPS[chip].sbuf_usable_bytes

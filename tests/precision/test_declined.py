@@ -111,8 +111,8 @@ def test_range(dtype):
     b[0, 1, 1], a[0, 0, 1] = 0, 0
     text = reason(a, b)
     assert text.startswith(
-        "the operands' range asks for more than 16 slices, beyond which NumPy is faster: the least element of "
-        "|A||B| is about"
+        "the operands' range asks for more than 16 slices, beyond which NumPy is faster: the least element "
+        "of |A||B| is about"
     )
     assert text.endswith("is needed")
 

@@ -8,7 +8,8 @@ from numtrn.interp import KernelFault, modules, simulate
 from numtrn.interp.absent import absent
 from numtrn.interp.clock import of_shape, schedule, time_kernel
 from numtrn.machine import CHIPS
-from numtrn.plan.tiling import tile_gemm, tile_sliced
+from numtrn.plan.tiling import tile_gemm
+from numtrn.plan.words import tile_words
 from numtrn.targets.load import load_kernel
 from tests.interp.support import filled, hbm, nisa, nl, psum, sbuf
 
@@ -221,7 +222,7 @@ def test_bounds_of_gemm(chip, dtype, n):
 
 def test_bounds_of_sliced_gemm():
     chip = CHIPS["trn2"]
-    tiling = tile_sliced(1, 512, 512, 512, 7, 128, chip)
+    tiling = tile_words(1, 512, 512, 512, 7, chip)
     shape = of_shape((tiling.k, 7 * tiling.m), ml_dtypes.bfloat16)
     timeline = time_kernel(SLICED, (shape, shape, *tiling.parameters), chip)
     assert timeline.bounds_ns["tensor"] == pytest.approx(tiling.pe_columns / chip.tensor_ghz)
