@@ -331,6 +331,9 @@ def _within(case: Case, got: Array, given: tuple[Array, Array, Array], call: Any
 def _share(case: Case, value: Array, x: Array, y: Array, c: Array | None, bound: float) -> float:
     """Largest error in shares of what is allowed, in exact arithmetic."""
     unit = UNITS[case.dtype]
+    # Rows and columns with NaN or Inf have no error; that NaN and Inf are NumPy's is known here.
+    rows, columns = np.isfinite(x).all(axis=1), np.isfinite(y).all(axis=0)
+    x, y = np.where(rows[:, None], x, 0), np.where(columns, y, 0)
     least = Dyadic.of(float(np.finfo(case.dtype).smallest_subnormal))
     left, right = Dyadic.of(x), Dyadic.of(y)
     exact, size = left @ right, abs(left) @ abs(right)
@@ -346,7 +349,7 @@ def _share(case: Case, value: Array, x: Array, y: Array, c: Array | None, bound:
         allowed = (abs(alpha) * allowed + rounded) * Dyadic.of(1 + 4 * bound * unit)
         allowed = allowed + least * Dyadic.of(3.0)
         exact = alpha * exact + third
-    finite = np.isfinite(value)  # infinities, of a large alpha, are NumPy's: that is known here
+    finite = np.isfinite(value) & rows[:, None] & columns  # infinities of a large alpha are NumPy's, too
     error = abs(Dyadic.of(np.where(finite, value, 0)) - exact) / allowed
     return float(np.where(finite, error, 0).max(initial=0.0))
 

@@ -5,8 +5,9 @@
 What a device would hold must not count, so that the launches of the first figure compute nothing: `Absent`
 takes the operands and gives results of the right shape and dtype, which are host memory as they would be
 after a copy from a device. The second figure is the interpreter's, which keeps device memory on the host; 0
-leaves it out. Each is measured in a process of its own: `tracemalloc` for the arrays alive at the peak, and
-the largest resident set of the process beside it.
+leaves it out. Each is measured in a process of its own: by how much the largest resident set exceeds that
+before the operands were made. Beside it stand the bytes of arrays alive at the peak, as `tracemalloc` counts
+them; NumPy's own result array is among them from the start, though nothing is written to it until the end.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ import numpy as np
 import numtrn
 from numtrn import api
 from numtrn.machine import CHIPS, Chip
+from numtrn.plan.words import plane_count
+from numtrn.precision.fixed import result_words, word_bytes
+from numtrn.targets import Resident
 
 ALLOWED = 1.5
 """Most of host memory, in operands and result of the product."""
@@ -46,26 +50,43 @@ class Absent:
         self.chip = chip
         self.launches = 0
 
-    def launch(self, kernel: str, arrays: Sequence[Array], parameters: Sequence[int]) -> Array:
+    def launch(self, kernel: str, arrays: Sequence[Any], parameters: Sequence[int]) -> Array:
         """A result of the shape and dtype that the kernel would give."""
         self.launches += 1
-        lhs, rhs = arrays
-        if kernel == "sliced_gemm":
-            batch, slices = parameters[:2]
-            return np.zeros((batch * (lhs.shape[1] // slices), rhs.shape[1]), np.int32)
-        # The guard asks how large |A||B| is at least; of normal numbers a multiple of K.
-        batch = parameters[0]
-        return np.full((batch * lhs.shape[1], rhs.shape[1]), lhs.shape[0] / batch / 64, np.float32)
+        if kernel == "least_product":
+            # The guard asks how large |A||B| is at least; of normal numbers a multiple of K.
+            lhs, batch = arrays[0], parameters[0]
+            return np.full((lhs.shape[1] * batch, 2), lhs.shape[0] / batch / 64, np.float32)
+        batch, slices = parameters[:2]
+        planes = slices if kernel == "sliced_gemm" else plane_count(slices) * parameters[4]
+        m, n = (operand.value[1] // planes for operand in arrays)
+        return np.zeros((batch * m, n * result_words(slices)), np.int32)
 
-    def keep(self, array: Array) -> Array:
-        """A device would have it; here it is the caller's array, and costs nothing more."""
-        return array
+    def keep(self, kernel: str, arrays: Sequence[Any], parameters: Sequence[int]) -> tuple[Resident, ...]:
+        """The shape of digit planes is all that is kept."""
+        self.launches += 1
+        batch, slices, block, *depth, transpose = parameters
+        rows, columns = arrays[0].shape[0] // batch, arrays[0].shape[1] // word_bytes(slices)
+        extent, k = (rows, columns) if transpose else (columns, rows)
+        if kernel == "digit_planes":
+            return (Resident((batch * k, extent * slices)),)
+        planes = Resident((batch * k // depth[0], extent * plane_count(slices) * depth[0]))
+        chunks, pairs = k // (128 * depth[0]), plane_count(slices) - slices
+        return planes, Resident(np.zeros((batch * chunks * min(128, block), extent // block * pairs), "f4"))
+
+    def fetch(self, resident: Resident) -> Array:
+        """Sums of squares, which certify anything."""
+        squares: Array = resident.value
+        return squares
 
 
 def measured(size: int, absent: bool) -> dict[str, float]:
     """One product of ``size`` cubed in this process: bytes and seconds."""
     target = Absent(CHIPS["trn2"])
     select = (lambda *_: target) if absent else api.select
+    with mock.patch.object(api, "select", select), numtrn.enabled(target="interpreter", min_work=0):
+        np.ones((64, 64)) @ np.ones((64, 64))  # everything is imported
+    before = _resident()
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((size, size)), rng.standard_normal((size, size))
     with (
@@ -85,11 +106,16 @@ def measured(size: int, absent: bool) -> dict[str, float]:
     return {
         "operands and result": needed,
         "peak": a.nbytes + b.nbytes + peak,
-        "resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "resident": _resident() - before,
         "seconds": seconds,
         "launches": call.launches,
         "slices": call.slices or 0,
     }
+
+
+def _resident() -> int:
+    """Bytes of the largest resident set of this process until now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def in_process(size: int, absent: bool) -> dict[str, float]:
@@ -104,11 +130,12 @@ def in_process(size: int, absent: bool) -> dict[str, float]:
 
 def show(title: str, size: int, figures: dict[str, float]) -> float:
     """Print the figures of one product, and give its peak in operands and result."""
-    ratio = figures["peak"] / figures["operands and result"]
+    needed = figures["operands and result"]
+    ratio = figures["resident"] / needed
     print(
-        f"{title}, {size} cubed, {figures['slices']:.0f} slices, {figures['launches']:.0f} launches: peak "
-        f"{figures['peak'] / MB:,.0f} MB, {ratio:.2f} of operands and result "
-        f"({figures['operands and result'] / MB:,.0f} MB); resident set {figures['resident'] / MB:,.0f} MB; "
+        f"{title}, {size} cubed, {figures['slices']:.0f} slices, {figures['launches']:.0f} launches: resident "
+        f"set {figures['resident'] / MB:,.0f} MB, {ratio:.2f} of operands and result ({needed / MB:,.0f} MB); "
+        f"arrays alive {figures['peak'] / MB:,.0f} MB, {figures['peak'] / needed:.2f}; "
         f"{figures['seconds']:.0f} s",
         flush=True,
     )

@@ -7,6 +7,7 @@ the caller owns is written here.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -134,15 +135,17 @@ class KernelEngine:
         totals: list[Array] = []
         for piece in planes.pieces:
             triangle = symmetric and piece.rows == piece.columns
-            parts = [
-                self._launch(t.lower if triangle else t, pair, np.int32)
-                for t, pair in zip(tilings, planes.next(), strict=True)
-            ]
-            if piece.k.start > 0:
-                parts = [total.astype(np.int64) + part for total, part in zip(totals, parts, strict=True)]
-            totals = parts
+            for place, (t, pair) in enumerate(zip(tilings, planes.next(), strict=True)):
+                part = self._launch(t.lower if triangle else t, pair, np.int32)
+                if piece.k.start == 0:
+                    totals.append(part)
+                else:
+                    totals[place] = totals[place].astype(np.int64, copy=False)
+                    totals[place] += part
+                del part
             if piece.k.stop == planes.k:
                 yield from (_lower_blocks if triangle else _blocks)(tilings[0], piece, totals)
+                totals.clear()  # before the next launch gives as much again
 
     def _fits(self, t: Tiling, planes: _Planes) -> bool:
         """Whether every chunk of the products of digit sums stays within what fp32 adds exactly.
@@ -337,18 +340,24 @@ class _Planes:
 
 
 def ahead(function: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
-    """``map``, with the next result computed in another thread while the present one is used."""
+    """``map``, with the next result computed in another thread while the present one is used.
+
+    No result is held here once it is given out.
+    """
     if len(items) < 2:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="numtrn-ahead") as worker:
-        coming = worker.submit(function, items[0])
+    worker = ThreadPoolExecutor(1, thread_name_prefix="numtrn-ahead")
+    try:
+        coming = deque([worker.submit(function, items[0])])
         for item in items[1:]:
-            result = coming.result()
-            coming = worker.submit(function, item)
-            yield result
-            del result
-        yield coming.result()
+            coming[0].exception()  # wait, so that no more than one result is ahead
+            coming.append(worker.submit(function, item))
+            yield coming.popleft().result()
+        worker.shutdown(wait=False)
+        yield coming.popleft().result()
+    finally:
+        worker.shutdown(cancel_futures=True)
 
 
 def _blocks(t: Tiling, piece: _Piece, totals: Sequence[Array]) -> Iterator[Block]:

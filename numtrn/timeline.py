@@ -83,9 +83,7 @@ def _cutting(tiling: Tiling, chip: Chip) -> str:
         kernel = load_kernel(planes.kernel, modules)
         times.append(time_kernel(kernel, (words, *planes.parameters), chip).total_ns / 1e6)
     left, right = times
-    return (
-        f"its digit planes are made before: {left:,.2f} ms for A, {right:,.2f} ms for B, predicted, C order"
-    )
+    return f"its digit planes are made before: {left:,.2f} ms for A, {right:,.2f} ms for B (C order)"
 
 
 def _tiling(shape: tuple[int, int, int], dtype: str, chip: Chip) -> Tiling:

@@ -10,3 +10,4 @@ def test_a_product_runs_to_its_end_without_kernels(size):
     assert figures["launches"] >= 1
     assert figures["slices"] == (8 if size < 256 else 7)
     assert figures["peak"] > figures["operands and result"] == 3 * 8 * size**2
+    assert figures["resident"] >= 0

@@ -12,6 +12,7 @@ from numtrn import block, doctor, verdict
 from numtrn import probe as probing
 from numtrn.interp import isa_data, isa_scalar, isa_vector
 from numtrn.interp import isa_tensor as tensor
+from numtrn.interp.access import put_bits
 from numtrn.interp.dtypes import DTYPES
 from numtrn.machine import CHIPS
 from numtrn.targets import load
@@ -84,12 +85,13 @@ def accumulator(bits, every_product=True):
         def multiply(core, dst, a, b, add):
             total = dst.array.astype(np.float64) if add else np.zeros(dst.array.shape)
             if every_product:
-                for k in range(a.shape[1]):
-                    total = truncated(total + np.multiply.outer(a[:, k], b[k]).astype(np.float64), bits)
+                for k in range(len(a)):
+                    total = truncated(total + np.multiply.outer(a[k], b[k]).astype(np.float64), bits)
             else:
-                total = truncated(total + a.astype(np.float64) @ b.astype(np.float64), bits)
+                total = truncated(total + a.T.astype(np.float64) @ b.astype(np.float64), bits)
             dst.array[...] = total
 
+        monkeypatch.setattr(tensor, "_entered", lambda *product: False)
         monkeypatch.setattr(tensor, "_multiply", multiply)
 
     return broken
@@ -138,9 +140,12 @@ def bytes_unsigned(module):
 def saturating(most):
     def broken(monkeypatch):
         exact = isa_vector._exact
-        monkeypatch.setattr(
-            isa_vector, "_exact", lambda *args: np.clip(exact(*args), -most - 1, most).astype(np.int32)
-        )
+
+        def clipped(op, dst, one, other):
+            exact(op, dst, one, other)
+            np.clip(dst.array, -most - 1, most, out=dst.array)
+
+        monkeypatch.setattr(isa_vector, "_exact", clipped)
 
     return broken
 
@@ -148,7 +153,7 @@ def saturating(most):
 def adds_in_fp32(monkeypatch):
     def rounded(op, dst, one, other):
         total = one.astype(np.float32) + other.astype(np.float32)
-        return np.clip(total.astype(np.float64), -(2**31), 2**31 - 1).astype(np.int32)
+        put_bits(dst, np.clip(total.astype(np.float64), -(2**31), 2**31 - 1).astype(np.int32))
 
     monkeypatch.setattr(isa_vector, "_exact", rounded)
 

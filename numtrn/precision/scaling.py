@@ -111,8 +111,8 @@ def largest(parts: tuple[Array, ...], axis: int = 2) -> Array:
 
 def _largest(x: Array, axis: int) -> Array:
     if x.dtype != np.float64:
-        smallest: Array = x.min(axis=axis)
-        return np.maximum(x.max(axis=axis), -smallest)
+        sizes: Array = np.maximum(x.max(axis=axis), -x.min(axis=axis))
+        return sizes
     stacked: Array = np.stack([fixed.largest(matrix, axis - 1) for matrix in x])
     return stacked
 

@@ -58,6 +58,7 @@ def gemm_sliced(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: b
         if symmetric and block.rows != block.columns:
             mirror = value[block.batch, block.columns, block.rows]
             mirror[...] = value[block.batch, block.rows, block.columns].T
+        del block  # whose sums are as large as the result; the next ones are on their way
     return Product(value=value.astype(a.dtype, copy=False), slices=slices, bound=scheme.bound(k), note=note)
 
 

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["scaling", "schemes"])
+@pytest.mark.parametrize("name", ["fixed", "schemes"])
 def test_examples(name):
     result = doctest.testmod(importlib.import_module(f"numtrn.precision.{name}"))
     assert result.attempted > 0
