@@ -289,6 +289,9 @@ def check(case: Case) -> Verdict:
         return Verdict(f"gave {got.dtype}{got.shape}, NumPy {expected.dtype}{expected.shape}")
     call = session.calls[0] if session.calls else None
     route = "not caught" if call is None else call.route
+    if not all(np.isfinite(x).all() for x in (a, b, c)):
+        # With Inf in an operand BLAS warns or not, by the sizes and the padding of its own tiles.
+        said, expected_said = said - {"invalid value"}, expected_said - {"invalid value"}
     if said != expected_said:
         return Verdict(f"warned {sorted(said)}, NumPy {sorted(expected_said)}", route)
     if call is None or route != "kernel":

@@ -133,9 +133,9 @@ def show(title: str, size: int, figures: dict[str, float]) -> float:
     needed = figures["operands and result"]
     ratio = figures["resident"] / needed
     print(
-        f"{title}, {size} cubed, {figures['slices']:.0f} slices, {figures['launches']:.0f} launches: resident "
-        f"set {figures['resident'] / MB:,.0f} MB, {ratio:.2f} of operands and result ({needed / MB:,.0f} MB); "
-        f"arrays alive {figures['peak'] / MB:,.0f} MB, {figures['peak'] / needed:.2f}; "
+        f"{title}, {size} cubed, {figures['slices']:.0f} slices, {figures['launches']:.0f} launches: "
+        f"resident {figures['resident'] / MB:,.0f} MB, {ratio:.2f} of operands and result "
+        f"({needed / MB:,.0f} MB); arrays alive {figures['peak'] / MB:,.0f} MB, {figures['peak'] / needed:.2f}; "
         f"{figures['seconds']:.0f} s",
         flush=True,
     )
