@@ -16,11 +16,20 @@ from functools import cache
 import ml_dtypes
 import numpy as np
 
+from numtrn.engine import group_of
 from numtrn.interp import modules
 from numtrn.interp.clock import Timeline, of_shape, time_kernel
 from numtrn.machine import CHIPS, Chip
-from numtrn.plan.tiling import Tiling
-from numtrn.plan.words import plane_count, tile_karatsuba, tile_planes, tile_words
+from numtrn.plan.tiling import TILE, Tiling
+from numtrn.plan.words import (
+    plane_count,
+    regroup,
+    tile_karatsuba,
+    tile_planes,
+    tile_products,
+    tile_words,
+)
+from numtrn.request import Array
 from numtrn.targets.load import load_kernel
 
 SLICES = 7
@@ -66,6 +75,9 @@ def main() -> None:
                     flush=True,
                 )
     print("TFLOPS: 2 n^3 for a product, 8 n^3 for zgemm (3M), n^2 (n + 1) for syrk; over planes and GEMM.")
+    print(
+        "zgemm g: matmuls in a bank of the product of digit sums, as random digits allow; engine share of it."
+    )
     print("Predictions from published figures; none has been confirmed by a device of ours.")
 
 
@@ -75,16 +87,7 @@ def rows(n: int, chip: Chip) -> Iterator[Row]:
     yield replace(plain, flops=2.0 * n**3)
     karatsuba = product("karatsuba", tile_karatsuba(1, n, n, n, SLICES, chip), chip)
     yield replace(karatsuba, flops=2.0 * n**3)
-    for form, row in (("zgemm", plain), ("zgemm kar.", karatsuba)):
-        yield replace(
-            row,
-            form=form,
-            products=3 * row.products,
-            planes=3 * row.planes,
-            gemm=3 * row.gemm,
-            flops=8.0 * n**3,
-            bound=3 * row.bound,
-        )
+    yield zgemm(n, chip)
     yield syrk("syrk", tile_words(1, n, n, n, SLICES, chip, triangle=True), n, chip)
     yield syrk("syrk kar.", tile_karatsuba(1, n, n, n, SLICES, chip, triangle=True), n, chip)
 
@@ -104,6 +107,42 @@ def product(form: str, tiling: Tiling, chip: Chip) -> Row:
         tiling.launches * tiling.pe_columns / chip.tensor_ghz / 1e6,
         busiest(one),
     )
+
+
+def zgemm(n: int, chip: Chip) -> Row:
+    """A complex product: planes of four parts, sums for both operands, two products and that of the sums."""
+    tilings = tile_products(1, n, n, n, SLICES, 2, chip)
+    single, _, summed = tilings
+    left, right = digit_sums(single, single.m, 0), digit_sums(single, single.n, 1)
+    group = group_of(single, left, right)
+    tilings = (single, single, regroup(summed, group))
+    parts = [product("", tiling, chip) for tiling in tilings]
+    _, pieces_m, pieces_k, pieces_n = single.pieces
+    added = sum(
+        pieces_k * pieces * timed("sum_planes", (shape, shape), (min(TILE, single.k),), chip).total_ns
+        for shape, pieces in zip(operands(single), (pieces_m, pieces_n), strict=True)
+    )
+    return Row(
+        f"zgemm g={group}",
+        sum(part.products for part in parts),
+        2 * parts[0].planes + added / 1e6,
+        sum(part.gemm for part in parts),
+        8.0 * n**3,
+        sum(part.bound for part in parts),
+        parts[-1].busiest,
+    )
+
+
+@cache
+def digit_sums(tiling: Tiling, extent: int, seed: int) -> Array:
+    """Largest norms of columns of sums of random digits, tile by tile of K, as `group_of` takes them."""
+    rng = np.random.default_rng(seed)
+    height = min(TILE, tiling.k)
+    found = np.empty((1, tiling.k // height, SLICES))
+    for k in range(tiling.k // height):
+        digits = rng.integers(-128, 128, (2, height, SLICES, extent), np.int16).sum(axis=0, dtype=np.int32)
+        found[0, k] = np.sqrt((digits**2).sum(axis=0).max(axis=1))
+    return found
 
 
 def syrk(form: str, tiling: Tiling, n: int, chip: Chip) -> Row:
@@ -154,7 +193,7 @@ def timed(
     kernel: str, shapes: tuple[tuple[int, int], ...], parameters: tuple[int, ...], chip: Chip
 ) -> Timeline:
     """The predicted timeline of one launch."""
-    dtype = np.int8 if kernel.endswith("planes") else ml_dtypes.bfloat16
+    dtype = np.int8 if kernel in ("digit_planes", "karatsuba_planes") else ml_dtypes.bfloat16
     arguments = (*(of_shape(shape, dtype) for shape in shapes), *parameters)
     return time_kernel(load_kernel(kernel, modules), arguments, chip)
 

@@ -22,6 +22,7 @@ from numtrn.plan.tiling import EXACT, TILE, Tiling, tile_gemm
 from numtrn.plan.words import (
     pair_count,
     prefers_karatsuba,
+    regroup,
     tile_karatsuba,
     tile_least,
     tile_planes,
@@ -32,7 +33,7 @@ from numtrn.precision.fixed import word_bytes
 from numtrn.request import Array
 from numtrn.targets import Resident, Target
 
-__all__ = ["KernelEngine"]
+__all__ = ["KernelEngine", "group_of"]
 
 KEEP_BYTES = 4 * 2**30
 """Digit planes that several launches use stay on the target up to this size, and are made again beyond it."""
@@ -45,6 +46,12 @@ PACK_BYTES = 512 * 2**20
 
 CERTAIN = 1 + 2.0**-10
 """Covers the rounding of sums of squares on the device."""
+
+CERTAIN_SUMS = 1 + 2.0**-6
+"""Covers the rounding of squares in ``kernels/sum_planes.py``, in any direction."""
+
+GROUPS = (8, 6, 4)
+"""Matmuls in a bank of the product of digit sums: few, as each is a program of its own. Two always fit."""
 
 T = TypeVar("T")
 
@@ -136,7 +143,7 @@ class KernelEngine:
         for piece in planes.pieces:
             triangle = symmetric and piece.rows == piece.columns
             for place, (t, pair) in enumerate(zip(tilings, planes.next(), strict=True)):
-                part = self._launch(t.lower if triangle else t, pair, np.int32)
+                part = self._part(t.lower if triangle else t.whole, *pair)
                 if piece.k.start == 0:
                     totals.append(part)
                 else:
@@ -147,6 +154,12 @@ class KernelEngine:
                 yield from (_lower_blocks if triangle else _blocks)(tilings[0], piece, totals)
                 totals.clear()  # before the next launch gives as much again
 
+    def _part(self, t: Tiling, left: _Made, right: _Made) -> Array:
+        """One launch of one product; as many matmuls in a bank as the sums of digits leave room for."""
+        if left.norms is not None and right.norms is not None:
+            t = regroup(t, group_of(t, left.norms, right.norms))
+        return self._launch(t, (left.planes, right.planes), np.int32)
+
     def _fits(self, t: Tiling, planes: _Planes) -> bool:
         """Whether every chunk of the products of digit sums stays within what fp32 adds exactly.
 
@@ -155,8 +168,7 @@ class KernelEngine:
         """
         largest: list[dict[int, Array]] = [{}, {}]
         for (side, _, _, _, k), squares in planes.squares.items():
-            found = self._target.fetch(squares)
-            self.bytes += found.nbytes
+            found = self.fetch(squares)
             chunks = t.k // (TILE * t.parameters[-2])
             worst = found.reshape(t.batch, chunks, -1, pair_count(t.slices)).max(axis=(0, 2))
             before = largest[side].get(k)
@@ -172,6 +184,12 @@ class KernelEngine:
         self._count(arrays)
         return self._target.keep(kernel, arrays, parameters)
 
+    def fetch(self, resident: Resident) -> Array:
+        """What a kernel left on the target."""
+        found = self._target.fetch(resident)
+        self.bytes += found.nbytes
+        return found
+
     def _launch(self, t: Tiling, arrays: Sequence[Array | Resident], dtype: Any) -> Array:
         self._count(arrays)
         part = self._target.launch(t.kernel, arrays, t.parameters)
@@ -186,6 +204,26 @@ class KernelEngine:
     def _count(self, arrays: Sequence[Array | Resident]) -> None:
         self.launches += 1
         self.bytes += sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+
+def group_of(t: Tiling, left: Array, right: Array) -> int:
+    """Matmuls that may share a bank in the product of digit sums: the most whose sums stay exact.
+
+    By Cauchy-Schwarz the magnitudes that a matmul adds are at most the product of the norms of its columns,
+    of which the largest are given for each operand, (batch, tiles of K, digits). They are added as
+    ``kernels/sliced_gemm.py`` adds: for each chunk and diagonal, digit by digit, tile by tile.
+    """
+    depth, tiles = t.parameters[4], left.shape[1]
+    diagonals = [
+        np.concatenate([left[:, k : k + depth, p] * right[:, k : k + depth, q - p] for p in range(q + 1)], 1)
+        for k in range(0, tiles, depth)
+        for q in range(t.slices)
+    ]
+    for group in GROUPS:
+        sums = (np.add.reduceat(terms, range(0, terms.shape[1], group), axis=1) for terms in diagonals)
+        if max(float(part.max()) for part in sums) * CERTAIN_SUMS <= EXACT:
+            return group
+    return 2
 
 
 class _Piece(NamedTuple):
@@ -251,6 +289,13 @@ class _Want(NamedTuple):
         return self.side, self.part, self.batch.start, self.rows.start, self.k.start
 
 
+class _Made(NamedTuple):
+    """Planes on the target; of sums of digits also the largest norms of their columns, see `group_of`."""
+
+    planes: Resident
+    norms: Array | None = None
+
+
 class _Planes:
     """Digit planes of both operands on the target, made in the order in which the launches want them.
 
@@ -267,10 +312,11 @@ class _Planes:
         self.k = lhs.k
         self.squares: dict[tuple[int, int, int, int, int], Resident] = {}
         self._kept: dict[tuple[int, ...], Resident] = {}
+        self._norms: dict[tuple[int, ...], Array] = {}
         self._keys, made = self._budget()
         self._words = ahead(self._cut, made)
 
-    def next(self) -> list[tuple[Resident, Resident]]:
+    def next(self) -> list[tuple[_Made, _Made]]:
         """Pairs of planes for the products of the next launch: real, imaginary and summed parts."""
         sides = [self._of_side(wants) for wants in next(self._wanted)]
         return list(zip(*sides, strict=True))
@@ -294,15 +340,25 @@ class _Planes:
                     keys.add(want.key)
         return keys, made
 
-    def _of_side(self, wants: list[_Want]) -> list[Resident]:
+    def _of_side(self, wants: list[_Want]) -> list[_Made]:
         parts = [self._get(want) for want in wants]
-        if len(parts) == 1:
-            return parts
-        key = (*wants[0].key, len(parts))
-        summed = self._kept.get(key) or self._engine.keep("sum_planes", parts, ())[0]
+        made = [_Made(part) for part in parts]
+        return made if len(parts) == 1 else [*made, self._sum(wants, parts)]
+
+    def _sum(self, wants: list[_Want], parts: list[Resident]) -> _Made:
+        """Digit-wise sums of the parts of a complex operand."""
+        key, t = (*wants[0].key, len(parts)), self._t
+        if key in self._kept:
+            return _Made(self._kept[key], self._norms[key])
+        height = min(TILE, t.k)
+        summed, squares = self._engine.keep("sum_planes", parts, (height,))
+        if key not in self._norms:
+            block = (t.block_m, t.block_n)[wants[0].side]
+            found = self._engine.fetch(squares).reshape(t.batch, t.k // height, -1, t.slices, block)
+            self._norms[key] = np.sqrt(found.max(axis=(2, 4)).astype(np.float64))
         if all(want.key in self._keys for want in wants):
             self._kept[key] = summed
-        return [*parts, summed]
+        return _Made(summed, self._norms[key])
 
     def _get(self, want: _Want) -> Resident:
         if want.key in self._kept:

@@ -20,6 +20,7 @@ __all__ = [
     "pair_count",
     "plane_count",
     "prefers_karatsuba",
+    "regroup",
     "tile_karatsuba",
     "tile_least",
     "tile_planes",
@@ -45,6 +46,9 @@ LIMITS = (
     (512, 1024, 512),
 )
 """Most of M, K, N in a launch: the first that keeps the instruction and int32 bounds."""
+
+ORDINARY_GROUP = 8
+"""Matmuls in a bank of the product of digit sums for ordinary data; `numtrn.engine` asks the data."""
 
 CARRIED = 2**24
 """Room for a carry in the int32 accumulators."""
@@ -114,17 +118,33 @@ def tile_products(
     batch, m, k, n, slices, chip
         As for `tile_words`.
     parts
-        1, or 2 for complex operands: then the products of real parts, of imaginary parts, and of their sums,
-        whose larger digits leave room for fewer matmuls in a bank.
+        1, or 2 for complex operands: then the products of real parts, of imaginary parts, and of their sums.
+        Launches are as small as the larger digits of the latter may need; the matmuls in a bank of that
+        product are those of ordinary data, and `regroup` gives others.
     symmetric
         As ``triangle`` of `tile_words`.
     """
     tiling = tile_words(batch, m, k, n, slices, chip, parts * PEAK, symmetric)
     if parts == 1:
         return (tiling,)
+    single = regroup(tiling, EXACT // (TILE * PEAK * PEAK))
+    return single, single, regroup(tiling, ORDINARY_GROUP)
+
+
+def regroup(tiling: Tiling, group: int) -> Tiling:
+    """The same launches of ``sliced_gemm`` with ``group`` matmuls in a bank."""
     *shape, _, triangle = tiling.parameters
-    single = replace(tiling, parameters=(*shape, EXACT // (TILE * PEAK * PEAK), triangle))
-    return single, single, tiling
+    columns = tiling.n // tiling.block_n
+    blocks = columns * (columns + 1) // 2 if triangle else tiling.m // tiling.block_m * columns
+    casts = tiling.batch * blocks * _casts(ceil(tiling.k / TILE), shape[4], tiling.slices, group)
+    more = casts - tiling.casts
+    return replace(
+        tiling,
+        parameters=(*shape, group, triangle),
+        casts=casts,
+        adds=tiling.adds + more,
+        instructions=tiling.instructions + 2 * more,
+    )
 
 
 def tile_words(
@@ -177,9 +197,8 @@ def _tile_words(
     group = EXACT // (TILE * peak * peak)
     row_tiles = ceil(block_m / TILE)
     tiles_k = ceil(size_k / TILE)
-    chunks = [min(depth, tiles_k - start) for start in range(0, tiles_k, depth)]
     matmuls = blocks * row_tiles * tiles_k * slices * (slices + 1) // 2
-    casts = blocks * sum(ceil((t + 1) * tiles / group) for tiles in chunks for t in range(slices))
+    casts = blocks * _casts(tiles_k, depth, slices, group)
     adds = casts - blocks  # each diagonal begins with a cast; slices - 1 of them get a carry
     instructions = blocks * (2 * tiles_k + _carries(slices) + row_tiles) + matmuls + casts + adds
     size_batch, pieces_batch = _batches(batch, instructions)
@@ -390,6 +409,12 @@ def _deepest(slices: int, chip: Chip) -> int:
 def pair_count(slices: int) -> int:
     """Pairs p < q with p + q < slices."""
     return slices // 2 * ((slices + 1) // 2)
+
+
+def _casts(tiles_k: int, depth: int, slices: int, group: int) -> int:
+    """PSUM evictions of ``sliced_gemm`` for one block."""
+    chunks = (min(depth, tiles_k - start) for start in range(0, tiles_k, depth))
+    return sum(ceil((t + 1) * tiles / group) for tiles in chunks for t in range(slices))
 
 
 def _carries(slices: int) -> int:
