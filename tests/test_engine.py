@@ -1,0 +1,120 @@
+"""The engine: forms, pieces and budgets change no bit; work goes on ahead; every product is exact."""
+
+import threading
+
+import numpy as np
+import pytest
+from scipy.linalg.blas import dsyrk
+
+import numtrn
+from numtrn import engine
+from numtrn.plan import words
+from tests.precision import oracle
+
+
+def through_kernels(function, *arrays):
+    with numtrn.enabled(target="interpreter", min_work=0, strict=True) as session:
+        value = function(*arrays)
+    (call,) = session.calls
+    assert call.route == "kernel", call.reason
+    return value, call
+
+
+@pytest.fixture
+def forms(monkeypatch):
+    """The forms that products of words took."""
+    taken = []
+    fits = engine.KernelEngine._fits
+
+    def noted(self, t, planes):
+        taken.append(fits(self, t, planes))
+        return taken[-1]
+
+    monkeypatch.setattr(engine.KernelEngine, "_fits", noted)
+    return taken
+
+
+@pytest.fixture
+def karatsuba(monkeypatch):
+    monkeypatch.setattr(engine, "prefers_karatsuba", lambda *_: True)
+
+
+@pytest.mark.parametrize("shape", [(300, 520, 200), (130, 1100, 64), (1, 300, 1)])
+@pytest.mark.parametrize("kind", ["normal", "batched", "symmetric"])
+def test_karatsubas_form_gives_the_same_bits(shape, kind, forms, monkeypatch):
+    m, k, n = shape
+    rng = np.random.default_rng(m)
+    batch = (3,) if kind == "batched" else ()
+    a, b = rng.standard_normal((*batch, m, k)), rng.standard_normal((*batch, k, n))
+    function, arrays = (dsyrk, (1.0, a)) if kind == "symmetric" else (np.matmul, (a, b))
+    plain, _ = through_kernels(function, *arrays)
+    monkeypatch.setattr(engine, "prefers_karatsuba", lambda *_: True)
+    fewer, _ = through_kernels(function, *arrays)
+    assert forms == [True]
+    assert plain.tobytes() == fewer.tobytes()
+
+
+@pytest.mark.usefixtures("karatsuba")
+def test_data_that_fill_a_bank_take_the_plain_form(forms):
+    a = np.full((128, 2048), (126 + sum(127 * 256.0**-p for p in range(1, 7))) * 2.0**-7)
+    value, _ = through_kernels(np.matmul, a, a.T.copy())
+    assert forms == [False], "sums of 1024 products of 254 do not fit 2^24"
+    assert oracle.error(value, oracle.product(a, a.T), oracle.size(a, a.T)) <= 1
+
+
+@pytest.mark.parametrize("n", [70, 300])
+@pytest.mark.parametrize("limit", [2048, 128])
+def test_half_of_a_symmetric_product_is_all_of_it(n, limit, monkeypatch):
+    monkeypatch.setattr(words, "LIMITS", ((limit, limit, limit),))
+    a = np.random.default_rng(n).standard_normal((n, 140))
+    value, half = through_kernels(np.matmul, a, a.T)
+    assert np.array_equal(value, value.T)
+    general, whole = through_kernels(np.matmul, a, a.T.copy())
+    assert value.tobytes() == general.tobytes()
+    if n > limit:
+        assert half.launches < whole.launches
+
+
+def test_planes_that_cannot_be_kept_are_made_again(monkeypatch):
+    monkeypatch.setattr(words, "LIMITS", ((128, 256, 128),))
+    rng = np.random.default_rng(5)
+    a, b = rng.standard_normal((300, 500)), rng.standard_normal((500, 200))
+    kept, few = through_kernels(np.matmul, a, b)
+    monkeypatch.setattr(engine, "KEEP_BYTES", 0)
+    again, many = through_kernels(np.matmul, a, b)
+    assert kept.tobytes() == again.tobytes()
+    assert many.launches > few.launches
+    assert many.bytes > few.bytes
+
+
+def test_a_result_is_ahead_while_the_present_one_is_used():
+    begun, release = threading.Event(), threading.Event()
+
+    def make(item):
+        if item == 1:
+            begun.set()
+            assert release.wait(60)
+        return item
+
+    coming = engine.ahead(make, [0, 1, 2])
+    assert next(coming) == 0
+    assert begun.wait(60), "the second one is made before it is asked for"
+    release.set()
+    assert list(coming) == [1, 2]
+
+
+def test_no_thread_is_left_behind():
+    def threads():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("numtrn-ahead")]
+
+    def fail(item):
+        raise KeyError(item)
+
+    assert list(engine.ahead(str, [])) == []
+    assert list(engine.ahead(str, [1])) == ["1"]
+    with pytest.raises(KeyError):
+        list(engine.ahead(fail, [1, 2, 3]))
+    begun = engine.ahead(str, [1, 2, 3])
+    next(begun)
+    begun.close()
+    assert not threads()
