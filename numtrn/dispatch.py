@@ -130,7 +130,7 @@ def _record(
     if plan is not None and outcome is not None:
         call = call.by_kernel(
             kernel=plan.kernel,
-            scheme=plan.scheme.name,
+            scheme=", ".join(filter(None, (plan.scheme.name, outcome.form))),
             seconds=seconds,
             bytes=outcome.bytes,
             launches=outcome.launches,

@@ -34,6 +34,8 @@ class Outcome:
         Kernel launches, and bytes moved there and back.
     slices
         Digit planes used, or None.
+    form
+        "Karatsuba" where products of digits were saved so, else empty.
     bound
         Promised componentwise error in units of u |A||B|.
     underflow
@@ -45,6 +47,7 @@ class Outcome:
     launches: int
     bytes: int
     slices: int | None
+    form: str
     bound: float
     underflow: float
 
@@ -80,6 +83,7 @@ def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
         launches=engine.launches,
         bytes=engine.bytes,
         slices=computed.slices,
+        form=engine.form,
         bound=computed.bound,
         underflow=computed.underflow,
     )

@@ -59,7 +59,7 @@ def test_data_that_fill_a_bank_take_the_plain_form(forms):
     a = np.full((128, 2048), (126 + sum(127 * 256.0**-p for p in range(1, 7))) * 2.0**-7)
     value, _ = through_kernels(np.matmul, a, a.T.copy())
     assert forms == [False], "sums of 1024 products of 254 do not fit 2^24"
-    assert oracle.error(value, oracle.product(a, a.T), oracle.size(a, a.T)) <= 1
+    assert oracle.error(value, oracle.product(a, a.T), oracle.size(a, a.T)) <= 2
 
 
 @pytest.mark.parametrize("n", [70, 300])
@@ -67,12 +67,12 @@ def test_data_that_fill_a_bank_take_the_plain_form(forms):
 def test_half_of_a_symmetric_product_is_all_of_it(n, limit, monkeypatch):
     monkeypatch.setattr(words, "LIMITS", ((limit, limit, limit),))
     a = np.random.default_rng(n).standard_normal((n, 140))
-    value, half = through_kernels(np.matmul, a, a.T)
-    assert np.array_equal(value, value.T)
-    general, whole = through_kernels(np.matmul, a, a.T.copy())
-    assert value.tobytes() == general.tobytes()
+    upper, half = through_kernels(dsyrk, 1.0, a)
+    whole, all_of_it = through_kernels(np.matmul, a, a.T)
+    assert np.array_equal(whole, whole.T)
+    assert np.array_equal(upper, np.triu(whole))
     if n > limit:
-        assert half.launches < whole.launches
+        assert half.launches < all_of_it.launches
 
 
 def test_planes_that_cannot_be_kept_are_made_again(monkeypatch):
