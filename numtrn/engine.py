@@ -170,9 +170,8 @@ class KernelEngine:
             worst = found.reshape(t.batch, chunks, -1, pair_count(t.slices)).max(axis=(0, 2))
             before = largest[side].get(k)
             largest[side][k] = worst if before is None else np.maximum(before, worst)
-        return all(
-            bool((np.sqrt(largest[0][k] * largest[1][k]) * CERTAIN <= EXACT).all()) for k in largest[0]
-        )
+        left, right = largest[0], largest[1] or largest[0]  # of a symmetric product there is one side
+        return all(bool((np.sqrt(left[k] * right[k]) * CERTAIN <= EXACT).all()) for k in left)
 
     def keep(
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]

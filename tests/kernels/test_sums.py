@@ -49,7 +49,7 @@ class Spy(Interpreter):
 
 def whole(engine, lhs, rhs, symmetric=False):
     """The sums of all blocks, (product, batch, rows, limbs, columns); of symmetric results the lower half."""
-    shape = 3, lhs.batch, lhs.rows, result_words(lhs.slices), rhs.rows
+    shape = 2 * lhs.parts - 1, lhs.batch, lhs.rows, result_words(lhs.slices), rhs.rows
     found = np.zeros(shape, np.int64)
     for block in engine.words(lhs, rhs, symmetric):
         for number, sums in enumerate(block.sums):
@@ -138,6 +138,17 @@ def test_symmetric(kind, batch):
     lhs = Digits(digits_of(kind, (2, batch, 300, 260, 7), 0))
     groups = groups_of_exact(lhs, lhs, symmetric=True)
     assert groups[2] == (8 if kind == "random" else 2)
+
+
+@pytest.mark.parametrize("limits", [(128, 256, 128), (640, 256, 640)])
+@pytest.mark.parametrize("karatsuba", [False, True])
+def test_real_symmetric(karatsuba, limits, monkeypatch):
+    # Several launches, or several blocks of one; those below the diagonal are whole.
+    monkeypatch.setattr(plan, "LIMITS", (limits,))
+    monkeypatch.setattr("numtrn.engine.prefers_karatsuba", lambda *_: karatsuba)
+    lhs = Digits(digits_of("random", (1, 1, 700, 300, 7), 0) // 2)
+    groups = groups_of_exact(lhs, lhs, symmetric=True)
+    assert bool(groups) is not karatsuba
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
