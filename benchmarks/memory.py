@@ -135,8 +135,8 @@ def show(title: str, size: int, figures: dict[str, float]) -> float:
     print(
         f"{title}, {size} cubed, {figures['slices']:.0f} slices, {figures['launches']:.0f} launches: "
         f"resident {figures['resident'] / MB:,.0f} MB, {ratio:.2f} of operands and result "
-        f"({needed / MB:,.0f} MB); arrays alive {figures['peak'] / MB:,.0f} MB, {figures['peak'] / needed:.2f}; "
-        f"{figures['seconds']:.0f} s",
+        f"({needed / MB:,.0f} MB); arrays alive {figures['peak'] / MB:,.0f} MB, "
+        f"{figures['peak'] / needed:.2f}; {figures['seconds']:.0f} s",
         flush=True,
     )
     return ratio

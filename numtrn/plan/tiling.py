@@ -80,12 +80,12 @@ class Tiling:
 
     @property
     def lower(self) -> Tiling:
-        """The same launch of digit planes for the blocks on and below the diagonal only."""
+        """The same launch of a sliced kernel for the blocks on and below the diagonal only."""
         return replace(self, parameters=(*self.parameters[:-1], 1))
 
     @property
     def whole(self) -> Tiling:
-        """The same launch of digit planes for all blocks."""
+        """The same launch of a sliced kernel for all blocks."""
         return replace(self, parameters=(*self.parameters[:-1], 0))
 
     @property
@@ -95,7 +95,7 @@ class Tiling:
             return self.batch * self.m, 2
         if not self.slices:
             return self.batch * self.m, self.n
-        if self.parameters[-1]:  # of the blocks on and below the diagonal
+        if self.parameters[-1]:
             blocks = self.m // self.block_m
             return self.batch * blocks * (blocks + 1) // 2 * self.block_m, self.limbs * self.block_n
         return self.batch * self.m, self.n * self.limbs

@@ -49,7 +49,7 @@ class Spy(Interpreter):
 
 def whole(engine, lhs, rhs, symmetric=False):
     """The sums of all blocks, (product, batch, rows, limbs, columns); of symmetric results the lower half."""
-    shape = 3, lhs.batch, lhs.rows, result_words(lhs.slices), rhs.rows
+    shape = 2 * lhs.parts - 1, lhs.batch, lhs.rows, result_words(lhs.slices), rhs.rows
     found = np.zeros(shape, np.int64)
     for block in engine.words(lhs, rhs, symmetric):
         for number, sums in enumerate(block.sums):
@@ -126,12 +126,29 @@ def test_random_digits_fill_banks(shape):
     assert all(group >= 6 for group in groups_of_exact(lhs, rhs))
 
 
+@pytest.mark.parametrize("chip", CHIPS)
+def test_sums_that_any_larger_group_would_round(chip):
+    digits = np.random.default_rng(0).integers(100, 128, (2, 2, 1, 70, 1030, 7)).astype(np.int8)
+    assert groups_of_exact(Digits(digits[0]), Digits(digits[1]), chip)[2] == 2
+
+
 @pytest.mark.parametrize("kind", ["random", "least"])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_symmetric(kind, batch):
     lhs = Digits(digits_of(kind, (2, batch, 300, 260, 7), 0))
     groups = groups_of_exact(lhs, lhs, symmetric=True)
     assert groups[2] == (8 if kind == "random" else 2)
+
+
+@pytest.mark.parametrize("limits", [(128, 256, 128), (640, 256, 640)])
+@pytest.mark.parametrize("karatsuba", [False, True])
+def test_real_symmetric(karatsuba, limits, monkeypatch):
+    # Several launches, or several blocks of one; those below the diagonal are whole.
+    monkeypatch.setattr(plan, "LIMITS", (limits,))
+    monkeypatch.setattr("numtrn.engine.prefers_karatsuba", lambda *_: karatsuba)
+    lhs = Digits(digits_of("random", (1, 1, 700, 300, 7), 0) // 2)
+    groups = groups_of_exact(lhs, lhs, symmetric=True)
+    assert bool(groups) is not karatsuba
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -156,12 +173,12 @@ def test_nothing_kept_gives_the_same(kept, monkeypatch):
 
 
 @few
-@given(st.integers(0, 2**32), st.integers(1, 1500), st.integers(40, 128))
-def test_no_group_is_larger_than_its_sums_allow(seed, k, size):
+@given(st.integers(0, 2**32), st.integers(1, 1500), st.integers(-128, 127))
+def test_no_group_is_larger_than_its_sums_allow(seed, k, least):
     # What group_of says, against the largest sum of magnitudes of any bank.
     rng = np.random.default_rng(seed)
     t = tile_products(1, 16, k, 16, 7, 2, CHIPS["trn2"])[2]
-    a, b = (rng.integers(-size, size, (2, t.k, 7, 16)).sum(axis=0) for _ in range(2))
+    a, b = (rng.integers(least, 128, (2, t.k, 7, 16)).sum(axis=0) for _ in range(2))
     a, b = (np.abs(x.reshape(-1, min(128, t.k), 7, 16)).astype(np.float64) for x in (a, b))
     norms = [np.sqrt((x**2).sum(axis=1)).max(axis=-1)[None] for x in (a, b)]
     group, depth = group_of(t, *norms), t.parameters[4]
@@ -186,12 +203,12 @@ def test_counts_of_a_group_are_the_kernels(group, triangle):
         assert counted.instructions == t.instructions
 
 
-@pytest.mark.parametrize("kind", ["constant", "random", "graded"])
+@pytest.mark.parametrize("kind", [127, -128, "random", "graded"])
 def test_complex_products_have_the_bits_of_exact_sums(kind):
     rng = np.random.default_rng(0)
-    if kind == "constant":  # every digit of every element 127, or its negative
-        x = sum(127 * 256.0**-p for p in range(6))
-        a, b = np.full((1, 40, 520), x + 1j * x), np.full((1, 520, 30), x - 1j * x)
+    if isinstance(kind, int):  # digits 63, then this one; the scaled element is below 1/2
+        x = 63 + sum(kind * 256.0**-p for p in range(1, 6))
+        a, b = np.full((1, 40, 520), x + 1j * x), np.full((1, 520, 30), x + 1j * x)
     else:
         a, b = (rng.standard_normal((2, *shape)) for shape in ((1, 40, 520), (1, 520, 30)))
         a, b = a[0] + 1j * a[1], b[0] + 1j * b[1]
@@ -201,8 +218,8 @@ def test_complex_products_have_the_bits_of_exact_sums(kind):
     found, exact = (gemm(FULL, a, b, engine).value for engine in (KernelEngine(target), ExactEngine()))
     assert found.tobytes() == exact.tobytes()
     assert target.groups[:2] == [8, 8]
-    if kind == "constant":
+    if isinstance(kind, int):
         assert target.groups[2] == 2
-        assert not found.imag.any()
+        assert not found.real.any()
     if kind == "random":
         assert target.groups[2] == 8
