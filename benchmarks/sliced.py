@@ -170,15 +170,16 @@ def syrk(form: str, tiling: Tiling, n: int, chip: Chip) -> Row:
 
 def products_of(tiling: Tiling) -> int:
     """Plane products of the form."""
-    return plane_count(SLICES) if tiling.kernel == "karatsuba_gemm" else SLICES * (SLICES + 1) // 2
+    s = tiling.slices
+    return plane_count(s) if tiling.kernel == "karatsuba_gemm" else s * (s + 1) // 2
 
 
 def operands(tiling: Tiling) -> tuple[tuple[int, int], ...]:
     """Shapes of the planes that a launch takes."""
-    rows_of, width = tiling.batch * tiling.k, SLICES
+    rows_of, width = tiling.batch * tiling.k, tiling.slices
     if tiling.kernel == "karatsuba_gemm":
         depth = tiling.parameters[4]
-        rows_of, width = rows_of // depth, plane_count(SLICES) * depth
+        rows_of, width = rows_of // depth, plane_count(tiling.slices) * depth
     return (rows_of, width * tiling.m), (rows_of, width * tiling.n)
 
 

@@ -2,7 +2,8 @@
 
 The operands of a launch are digit planes, made on the device from the host's words by a pre-pass of the same
 blocks (`Planes`); a launch's result is carried words. As in `numtrn.plan.tiling`: functions of plain
-integers, and the instructions counted are those the kernels issue.
+integers, and the instructions counted are those the kernels issue. Output blocks and the form are chosen by
+the times that the clock predicted for samples (`numtrn.plan.tuned`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from math import ceil
 
 from numtrn.machine import Chip
 from numtrn.plan.tiling import BANK_COLUMNS, EXACT, INT32, TILE, Tiling, bucket, split
+from numtrn.plan.tuned import Block, blocks_of, karatsuba_from
 from numtrn.precision.fixed import result_words, word_bytes
 
 __all__ = [
     "LONG",
     "Planes",
+    "deepest",
+    "fits",
     "pair_count",
     "plane_count",
     "prefers_karatsuba",
@@ -52,12 +56,6 @@ ORDINARY_GROUP = 8
 
 CARRIED = 2**24
 """Room for a carry in the int32 accumulators."""
-
-TRIANGLE_BLOCK = 256
-"""Rows and columns of a block of a symmetric result: small, as blocks on the diagonal are computed whole."""
-
-KARATSUBA_FROM = 1536
-"""Least extent from which Karatsuba's form is faster, by the clock (``benchmarks/sliced.py``)."""
 
 LEAST_LIMIT = (2048, 2048, 8192)
 STRIP = 2
@@ -105,7 +103,8 @@ def plane_count(slices: int) -> int:
 
 def prefers_karatsuba(batch: int, m: int, k: int, n: int, slices: int, chip: Chip) -> bool:
     """Whether fewer products save more than the planes of digit sums cost; where the data allow them."""
-    return min(m, k, n) >= KARATSUBA_FROM and slices == 7 and chip.generation > 2
+    least = karatsuba_from(chip.name, slices)
+    return least is not None and min(m, k, n) >= least
 
 
 def tile_products(
@@ -186,11 +185,10 @@ def _tile_words(
     size_m, pieces_m = split(m, limit[0])
     size_k, pieces_k = split(k, limit[1])
     size_n, pieces_n = (size_m, pieces_m) if triangle else split(n, limit[2], 64)
+    choice = _choice("sliced_gemm", size_m, size_n, slices, peak, chip, pieces_m if triangle else 0)
+    block_m, block_n, depth = _extent(size_m, choice.rows), _extent(size_n, choice.columns, 64), choice.depth
     if triangle:
-        block_m = block_n = bucket(min(size_m, TRIANGLE_BLOCK))
-        depth = next(d for d in (4, 2, 1) if d == 1 or _fits(block_m, block_n, d, slices, chip))
-    else:
-        block_m, block_n, depth = _block(size_m, size_n, slices, chip)
+        block_n = block_m
     blocks_m, blocks_n = ceil(size_m / block_m), ceil(size_n / block_n)
     size_m, size_n = blocks_m * block_m, blocks_n * block_n
     blocks = blocks_m * (blocks_m + 1) // 2 if triangle else blocks_m * blocks_n
@@ -246,12 +244,13 @@ def _tile_karatsuba(
     triangle: bool,
 ) -> Tiling:
     size_m, pieces_m = split(m, limit[0])
+    size_n, pieces_n = (size_m, pieces_m) if triangle else split(n, limit[2], 64)
+    choice = _choice("karatsuba_gemm", size_m, size_n, slices, PEAK, chip, pieces_m if triangle else 0)
     tiles_k = ceil(ceil(k / ceil(k / limit[1])) / TILE)
-    depth = ceil(tiles_k / ceil(tiles_k / _deepest(slices, chip)))
+    depth = ceil(tiles_k / ceil(tiles_k / choice.depth))
     chunks = ceil(tiles_k / depth)
     size_k = chunks * depth * TILE
-    size_n, pieces_n = (size_m, pieces_m) if triangle else split(n, limit[2], 64)
-    block_m, block_n = _karatsuba_block(size_m, size_n, slices, depth, chip)
+    block_m, block_n = _extent(size_m, choice.rows), _extent(size_n, choice.columns, 64)
     if triangle:
         block_n = block_m
     blocks_m, blocks_n = ceil(size_m / block_m), ceil(size_n / block_n)
@@ -371,36 +370,56 @@ def tile_least(batch: int, m: int, k: int, n: int) -> Tiling:
     )
 
 
-def _block(m: int, n: int, slices: int, chip: Chip) -> tuple[int, int, int]:
-    """Output block and depth of ``sliced_gemm`` that fit SBUF, with room for TensorE never to wait."""
-    block_n = bucket(ceil(n / ceil(n / BANK_COLUMNS)), 64)
-    for limit, depth in ((512, 4), (256, 4), (512, 2), (256, 2), (128, 2)):
-        block_m = bucket(ceil(m / ceil(m / limit)))
-        if _fits(block_m, block_n, depth, slices, chip):
-            return block_m, block_n, depth
-    return bucket(min(m, TILE)), block_n, 1
+def _choice(kernel: str, m: int, n: int, slices: int, peak: int, chip: Chip, pieces: int) -> Block:
+    """The block with the least predicted time for the shape: of a sample's multiply-add, times all made.
+
+    A block that a shape fills to half at most is slower than its sample, and left to smaller ones. With
+    ``pieces``, launches along each side of a symmetric result, blocks are square.
+    """
+    listed = blocks_of(kernel, chip.name, slices, peak)
+    if pieces:
+        squares = [b for b in listed if b.rows == b.columns]
+        filled = [b for b in squares if m > b.rows // 2] or squares
+        return min(filled, key=lambda b: b.ns * _triangle_work(m, _extent(m, b.rows), pieces))
+    filled = [b for b in listed if m > b.rows // 2 and n > b.columns // 2]
+    low = [b for b in listed if b.rows == TILE and n > b.columns // 2]
+    narrow = [b for b in listed if b.columns <= 2 * TILE and (m > b.rows // 2 or b.rows == TILE)]
+    return min(filled or low or narrow, key=lambda b: b.ns * _work(m, n, b))
 
 
-def _fits(block_m: int, block_n: int, depth: int, slices: int, chip: Chip) -> bool:
-    tile = ceil(block_m / TILE) * block_n * 4
-    planes = 2 * depth * slices * (block_m + block_n) * 2
-    return planes + (slices + 6 + 2 * result_words(slices)) * tile <= chip.sbuf_usable_bytes
+def _work(m: int, n: int, block: Block) -> int:
+    """Elements made of a result, padding included."""
+    return _padded(m, _extent(m, block.rows)) * _padded(n, _extent(n, block.columns, 64))
 
 
-def _karatsuba_block(m: int, n: int, slices: int, depth: int, chip: Chip) -> tuple[int, int]:
-    """Output block of ``karatsuba_gemm`` that fits SBUF: large, as every product loads its planes."""
-    block_n = bucket(ceil(n / ceil(n / BANK_COLUMNS)), 64)
+def _extent(extent: int, limit: int, step: int = TILE) -> int:
+    """Extent of equal blocks of at most ``limit``."""
+    return bucket(ceil(extent / ceil(extent / limit)), step)
+
+
+def _padded(extent: int, block: int) -> int:
+    return ceil(extent / block) * block
+
+
+def _triangle_work(extent: int, block: int, pieces: int) -> int:
+    """Elements made of a symmetric result: blocks on the diagonal are computed whole."""
+    padded = _padded(extent, block)
+    return pieces * padded * (padded + block) // 2 + pieces * (pieces - 1) // 2 * padded**2
+
+
+def fits(kernel: str, rows: int, columns: int, depth: int, slices: int, chip: Chip) -> bool:
+    """Whether a block fits SBUF, with room for TensorE never to wait."""
+    tile = ceil(rows / TILE) * columns * 4
+    planes = 2 * depth * (rows + columns) * 2
+    if kernel == "sliced_gemm":
+        tiles = slices + 6 + 2 * result_words(slices)
+        return planes * slices + tiles * tile <= chip.sbuf_usable_bytes
     kept = (slices - 1) // 2 + 1
-    for limit in (512, 384, 256, 128):
-        block_m = bucket(ceil(m / ceil(m / limit)))
-        tile = ceil(block_m / TILE) * block_n * 4
-        planes = 2 * depth * (block_m + block_n) * 2
-        if planes + (max(slices + 3, slices - 1 + kept) + 7) * tile <= chip.sbuf_usable_bytes:
-            break
-    return block_m, block_n
+    tiles = max(slices + 3, slices - 1 + kept) + 7
+    return depth <= deepest(slices, chip) and planes + tiles * tile <= chip.sbuf_usable_bytes
 
 
-def _deepest(slices: int, chip: Chip) -> int:
+def deepest(slices: int, chip: Chip) -> int:
     """Tiles of K in a chunk: eight, or as many as SBUF holds in ``karatsuba_planes``, digits twice."""
     column = BANK_COLUMNS * (4 * slices + word_bytes(slices) + 6)
     return min(8, chip.sbuf_usable_bytes // column)
