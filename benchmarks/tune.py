@@ -82,14 +82,14 @@ def keys() -> Iterator[Key]:
 
 
 def ranked(key: Key) -> list[Block]:
-    """Timed blocks, from fast to slow; of equally fast ones the large, the wide, the shallow first."""
+    """Timed blocks, from fast to slow; of equally fast ones the large, the wide, the deep first."""
     kernel, chip, slices, peak = key
     return sorted(
         (
             Block(rows, columns, depth, sample_ns(kernel, rows, columns, depth, slices, peak, CHIPS[chip]))
             for rows, columns, depth in candidates(kernel, slices, CHIPS[chip])
         ),
-        key=lambda b: (b.ns, -b.rows * b.columns, -b.columns, b.depth),
+        key=lambda b: (b.ns, -b.rows * b.columns, -b.columns, -b.depth),
     )
 
 

@@ -7,11 +7,10 @@ the caller owns is written here.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from itertools import product
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -30,6 +29,7 @@ from numtrn.plan.words import (
 )
 from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import word_bytes
+from numtrn.precision.threads import ahead
 from numtrn.request import Array
 from numtrn.targets import Resident, Target
 
@@ -52,8 +52,6 @@ CERTAIN_SUMS = 1 + 2.0**-6
 
 GROUPS = (8, 6, 4)
 """Matmuls in a bank of the product of digit sums: few, as each is a program of its own. Two always fit."""
-
-T = TypeVar("T")
 
 
 class KernelEngine:
@@ -123,7 +121,7 @@ class KernelEngine:
                 least = min(least, float(filled.min()))
         return float(least)
 
-    def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Iterator[Block]:
+    def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Generator[Block, None, None]:
         """The exact product, block by block; see `numtrn.precision.Engine.words`."""
         extents = lhs.batch, lhs.rows, lhs.k, rhs.rows
         chip = self._target.chip
@@ -313,7 +311,7 @@ class _Planes:
         self._kept: dict[tuple[int, ...], Resident] = {}
         self._norms: dict[tuple[int, ...], Array] = {}
         self._keys, made = self._budget()
-        self._words = ahead(self._cut, made)
+        self._words = ahead(partial(_cut, t, self._sides), made)
 
     def next(self) -> list[tuple[_Made, _Made]]:
         """Pairs of planes for the products of the next launch: real, imaginary and summed parts."""
@@ -379,40 +377,20 @@ class _Planes:
             self._get(want)
         return True
 
-    def _cut(self, want: _Want) -> Array:
-        """Words of one piece as the kernel reads them, zeros around: stacked along rows, or along k."""
-        words, t = self._sides[want.side], self._t
-        extent, size = (t.m, t.n)[want.side], word_bytes(words.slices)
-        rows, ks = want.rows.stop - want.rows.start, want.k.stop - want.k.start
-        count = want.batch.stop - want.batch.start
-        shape = (t.batch, extent, t.k) if words.k_is_fast else (t.batch, t.k, extent)
-        filled = (count, rows, ks) if words.k_is_fast else (count, ks, rows)
-        packed = (np.empty if filled == shape else np.zeros)((*shape, size), np.int8)
-        for place, i in enumerate(range(want.batch.start, want.batch.stop)):
-            out = packed[place, : filled[1], : filled[2]]
-            words.cut(want.part, i, want.rows, want.k, out if words.k_is_fast else out.transpose(1, 0, 2))
-        return packed.reshape(t.batch * shape[1], -1)
 
-
-def ahead(function: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
-    """``map``, with the next result computed in another thread while the present one is used.
-
-    No result is held here once it is given out.
-    """
-    if len(items) < 2:
-        yield from map(function, items)
-        return
-    worker = ThreadPoolExecutor(1, thread_name_prefix="numtrn-ahead")
-    try:
-        coming = deque([worker.submit(function, items[0])])
-        for item in items[1:]:
-            coming[0].exception()  # wait, so that no more than one result is ahead
-            coming.append(worker.submit(function, item))
-            yield coming.popleft().result()
-        worker.shutdown(wait=False)
-        yield coming.popleft().result()
-    finally:
-        worker.shutdown(cancel_futures=True)
+def _cut(t: Tiling, sides: tuple[Words, Words], want: _Want) -> Array:
+    """Words of one piece as the kernel reads them, zeros around: stacked along rows, or along k."""
+    words = sides[want.side]
+    extent, size = (t.m, t.n)[want.side], word_bytes(words.slices)
+    rows, ks = want.rows.stop - want.rows.start, want.k.stop - want.k.start
+    count = want.batch.stop - want.batch.start
+    shape = (t.batch, extent, t.k) if words.k_is_fast else (t.batch, t.k, extent)
+    filled = (count, rows, ks) if words.k_is_fast else (count, ks, rows)
+    packed = (np.empty if filled == shape else np.zeros)((*shape, size), np.int8)
+    for place, i in enumerate(range(want.batch.start, want.batch.stop)):
+        out = packed[place, : filled[1], : filled[2]]
+        words.cut(want.part, i, want.rows, want.k, out if words.k_is_fast else out.transpose(1, 0, 2))
+    return packed.reshape(t.batch * shape[1], -1)
 
 
 def _blocks(t: Tiling, piece: _Piece, totals: Sequence[Array]) -> Iterator[Block]:

@@ -16,6 +16,7 @@ import pytest
 
 import numtrn
 from numtrn.plan import words
+from numtrn.plan.tuned import Block
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,7 +65,7 @@ def cut(monkeypatch, limits=None, block=None, instructions=None):
     if limits:
         monkeypatch.setattr(words, "LIMITS", (limits,))
     if block:
-        monkeypatch.setattr(words, "_block", lambda *_: block)
+        monkeypatch.setattr(words, "_choice", lambda *_: Block(*block, 1.0))
     if instructions:
         monkeypatch.setattr(words, "LONG", instructions)
 

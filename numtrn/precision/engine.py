@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -135,7 +135,7 @@ class Engine(Protocol):
         """A lower bound of the elements of lhs[i] rhs[i]^T, up to the rounding of fp32 sums."""
         ...
 
-    def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Iterator[Block]:
+    def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Generator[Block, None, None]:
         """The product, exact and block by block; every element of (batch, lhs.rows, rhs.rows) once.
 
         With ``symmetric``, lhs and rhs are the same numbers, and only blocks that hold elements on or below

@@ -13,6 +13,8 @@ cost digits.
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 
 from numtrn.precision import fixed
@@ -53,12 +55,13 @@ def gemm_sliced(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: b
     lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine)
     value = np.empty((batch, m, b.shape[2]), np.complex128 if scheme.complex else np.float64)
     words = SideWords(side=lhs, slices=slices), SideWords(side=rhs, slices=slices)
-    for block in engine.words(*words, symmetric):
-        _round(block, lhs, rhs, value)
-        if symmetric and block.rows != block.columns:
-            mirror = value[block.batch, block.columns, block.rows]
-            mirror[...] = value[block.batch, block.rows, block.columns].T
-        del block  # whose sums are as large as the result; the next ones are on their way
+    with closing(engine.words(*words, symmetric)) as blocks:
+        for block in blocks:
+            _round(block, lhs, rhs, value)
+            if symmetric and block.rows != block.columns:
+                mirror = value[block.batch, block.columns, block.rows]
+                mirror[...] = value[block.batch, block.rows, block.columns].T
+            del block  # whose sums are as large as the result; the next ones are on their way
     return Product(value=value.astype(a.dtype, copy=False), slices=slices, bound=scheme.bound(k), note=note)
 
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any, TypeVar
 
-__all__ = ["run", "thread_count"]
+__all__ = ["ahead", "run", "thread_count"]
+
+T = TypeVar("T")
 
 VARIABLE = "NUMTRN_NUM_THREADS"
 MOST_THREADS = 1024
@@ -51,15 +55,15 @@ class _Pool:
         self._size = 0
         self._executor: ThreadPoolExecutor | None = None
 
-    def submit(self, work: Callable[[], None], copies: int) -> list[Future[None]]:
-        """Ask for ``copies`` threads to do ``work``; fewer when the interpreter is about to exit."""
+    def submit(self, work: Callable[[], T], copies: int, size: int) -> list[Future[T]]:
+        """Ask ``copies`` of ``size`` threads to do ``work``; fewer when the interpreter is about to exit."""
         with self._lock:
-            if self._executor is None or self._size < copies:
+            if self._executor is None or self._size < size:
                 if self._executor is not None:
                     self._executor.shutdown(wait=False)
-                self._executor = ThreadPoolExecutor(copies, thread_name_prefix="numtrn")
-                self._size = copies
-            futures: list[Future[None]] = []
+                self._executor = ThreadPoolExecutor(size, thread_name_prefix="numtrn")
+                self._size = size
+            futures: list[Future[T]] = []
             try:
                 for _ in range(copies):
                     futures.append(self._executor.submit(work))
@@ -98,7 +102,7 @@ def run(tasks: Sequence[Callable[[], None]], threads: int) -> None:
                 left.clear()
                 raise
 
-    futures = _pool.submit(work, copies)
+    futures = _pool.submit(work, copies, threads)
     try:
         work()
     finally:
@@ -107,3 +111,32 @@ def run(tasks: Sequence[Callable[[], None]], threads: int) -> None:
         wait(started)
     for future in started:
         future.result()
+
+
+def ahead(function: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
+    """``map``, with the next result computed in another thread while the present one is used.
+
+    No result is held here once it is given out. An iterator that is given up halfway waits for nothing,
+    whichever thread collects it: it only cancels what has not begun.
+    """
+    coming: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            if coming:
+                coming[0].exception()  # wait, so that no more than one result is ahead
+            begun = _pool.submit(partial(function, item), 1, thread_count() + 1)
+            coming.extend(begun or [_done(function, item)])
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        for future in coming:
+            future.cancel()
+
+
+def _done(function: Callable[[Any], T], item: Any) -> Future[T]:
+    """A result computed here and now, where no thread can be had."""
+    future: Future[T] = Future()
+    future.set_result(function(item))
+    return future
