@@ -82,6 +82,8 @@ class NkiTensor(NKIObject):
     __slots__ = (
         "_array",
         "_geometry",
+        "_matrix",
+        "_views",
         "base",
         "kind",
         "lawful",
@@ -117,6 +119,8 @@ class NkiTensor(NKIObject):
         self.lawful = False  # rules.py found nothing against it
         self._array: Array | None = None
         self._geometry: tuple[object, ...] | None = None
+        self._matrix: Matrix | None = None
+        self._views: dict[tuple[int, ...], NkiTensor] | None = None
 
     @classmethod
     def of(cls, storage: Storage) -> NkiTensor:
@@ -190,17 +194,16 @@ class NkiTensor(NKIObject):
     @property
     def matrix(self) -> Matrix | None:
         """Where it is in an arena, if it is a matrix in the type of its storage with contiguous rows."""
-        storage, shape, kind = self.storage, self.shape, self.kind
-        arena = storage.arena
-        if (
-            arena is None
-            or kind is not storage.kind
-            or (len(shape) != 2 and (len(shape) != 3 or shape[1] != 1))
-        ):
-            return None
-        if self.strides[-1] != 1:
-            return None
-        return Matrix(arena, kind.widen, storage.start + self.offset, self.strides[0], shape[0], shape[-1])
+        found = self._matrix
+        if found is None:
+            storage, shape, kind = self.storage, self.shape, self.kind
+            flat = len(shape) == 2 or (len(shape) == 3 and shape[1] == 1)
+            if not flat or self.strides[-1] != 1 or storage.arena is None or kind is not storage.kind:
+                return None
+            start = storage.start + self.offset
+            found = Matrix(storage.arena, kind.widen, start, self.strides[0], shape[0], shape[-1])
+            self._matrix = found
+        return found
 
     @property
     def region(self) -> Operand:
@@ -224,9 +227,16 @@ class NkiTensor(NKIObject):
         if type(key) is tuple and len(key) == 2 and len(self.shape) == 2:
             rows, columns = key
             if type(rows) is type(columns) is slice and rows.step is columns.step is None:
-                plain = self._block(rows.start, rows.stop, columns.start, columns.stop)
-                if plain is not None:
-                    return plain
+                a, b, c, d = rows.start, rows.stop, columns.start, columns.stop
+                if type(a) is type(b) is type(c) is type(d) is int:
+                    views = self._views
+                    if views is None:
+                        views = self._views = {}
+                    plain = views.get((a, b, c, d))
+                    if plain is None:
+                        plain = self._block(a, b, c, d, views)
+                    if plain is not None:
+                        return plain
         if type(key) is not tuple:
             key = (key,)
         ndim = len(self.shape)
@@ -305,17 +315,19 @@ class NkiTensor(NKIObject):
         kept = size if sliced or (axis == 0 and self.on_chip) else 0
         return _Dynamic(register, self.strides[axis], kept, self.shape[axis] - size + 1)
 
-    def _block(self, a: Any, b: Any, c: Any, d: Any) -> NkiTensor | None:
-        """The usual case, ``t[a:b, c:d]`` inside a matrix, without the generality; None for all others."""
-        if not (type(a) is type(b) is type(c) is type(d) is int):
-            return None
+    def _block(
+        self, a: int, b: int, c: int, d: int, views: dict[tuple[int, ...], NkiTensor]
+    ) -> NkiTensor | None:
+        """The usual case, ``t[a:b, c:d]`` inside a matrix, made once; None where it is not inside."""
         height, width = self.shape
         if not (0 <= a < b <= height and 0 <= c < d <= width):
             return None
         strides = self.strides
         down, across = strides
         offset = self.offset + a * down + c * across
-        return NkiTensor(self.storage, self.kind, (b - a, d - c), strides, offset, self.row, self.overlaps)
+        view = NkiTensor(self.storage, self.kind, (b - a, d - c), strides, offset, self.row, self.overlaps)
+        views[a, b, c, d] = view
+        return view
 
     def _outside(self, axis: int, item: slice) -> NoReturn:
         fault(
