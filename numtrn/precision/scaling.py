@@ -81,7 +81,7 @@ class Side:
 
 
 def sides(a: Array, b: Array) -> tuple[Side, Side]:
-    """Both operands with the exponents of A's rows and B's columns.
+    """Both operands with the exponents of A's rows and B's columns; float32 and complex64 are widened.
 
     Raises
     ------
@@ -90,8 +90,8 @@ def sides(a: Array, b: Array) -> tuple[Side, Side]:
     Declined
         Where the product may overflow.
     """
-    k = a.shape[2]
-    lefts, rights = _parts(a), _parts(b.transpose(0, 2, 1))
+    k, wide = a.shape[2], np.result_type(a.dtype, np.float64)
+    lefts, rights = (_parts(x.astype(wide, copy=False)) for x in (a, b.transpose(0, 2, 1)))
     rows, columns = largest(lefts), largest(rights)
     e, f = exponents(rows), exponents(columns)
     declined_range(rows, columns, len(lefts) * k, a.dtype)

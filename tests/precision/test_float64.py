@@ -210,3 +210,28 @@ def test_a_product_with_the_own_transpose_is_symmetric():
     a, _ = (x[None] for x in family("normal", 9, 300, 8))
     c = multiply(a, a.transpose(0, 2, 1)).value[0]
     assert np.array_equal(c, c.T)
+
+
+@pytest.mark.parametrize("accuracy", [2, 10, 64])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_float32_beyond_its_own_products_takes_digits(name, accuracy):
+    a, b = (x.astype(np.float32) for x in family(name, 12, 64, 10))
+    scheme = choose("float32", accuracy, 64)
+    result = gemm(scheme, a[None], b[None], ExactEngine())
+    assert result.value.dtype == np.float32
+    assert result.slices
+    assert not oracle.exceeds(result.value[0], a, b, accuracy, -24).any()
+
+
+def test_complex64_beyond_its_own_products_takes_digits():
+    rng = np.random.default_rng(64)
+    a, b = (
+        (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
+        for shape in ((12, 64), (64, 10))
+    )
+    result = gemm(choose("complex64", 2, 64), a[None], b[None], ExactEngine())
+    assert result.value.dtype == np.complex64
+    real = np.hstack([a.real, -a.imag]), np.vstack([b.real, b.imag])
+    imaginary = np.hstack([a.real, a.imag]), np.vstack([b.imag, b.real])
+    for part, (left, right) in ((result.value.real, real), (result.value.imag, imaginary)):
+        assert not oracle.exceeds(part[0], left, right, 2, -24).any()
