@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ __all__ = ["Arena", "Matrix", "aligned"]
 
 Array = NDArray[Any]
 F32 = np.dtype(np.float32)
+
+SMALL = 256
+"""Integers up to here, digits and sums of two, are looked for."""
 
 LINE = 64
 """Bytes of a cache line."""
@@ -44,12 +48,13 @@ class Arena:
         Matrices of them in float32.
     """
 
-    __slots__ = ("_gaps", "_image_elements", "images", "memory")
+    __slots__ = ("_bounds", "_gaps", "_image_elements", "images", "memory")
 
     def __init__(self, carrier: np.dtype[Any], size: int) -> None:
         self.memory = aligned(size, carrier)
         self._gaps: list[tuple[int, int]] = [(0, size)]  # start and stop, in order
         self.images: dict[Matrix, Array] = {}
+        self._bounds: dict[Matrix, float] = {}
         self._image_elements = 0
 
     def take(self, size: int) -> int | None:
@@ -88,10 +93,22 @@ class Arena:
         if found is None:
             if self._image_elements > IMAGE_ELEMENTS:
                 self.images.clear()
+                self._bounds.clear()
                 self._image_elements = 0
             found = matrix.widen(self.view(*matrix[2:]))
             self.images[matrix] = found
             self._image_elements += found.size
+        return found
+
+    def bound(self, matrix: Matrix) -> float:
+        """Largest size of a matrix of small integers, known to 2^8; inf of all others."""
+        found = self._bounds.get(matrix)
+        if found is None:
+            values = self.image(matrix)
+            found = max(float(values.max()), -float(values.min()))
+            if not found <= SMALL or not np.array_equal(np.rint(values), values):
+                found = inf
+            self._bounds[matrix] = found
         return found
 
     def forget(self, start: int, size: int) -> None:
@@ -99,6 +116,7 @@ class Arena:
         stop = start + size
         for matrix in [key for key in self.images if key.start < stop and start < key.stop]:
             self._image_elements -= self.images.pop(matrix).size
+            self._bounds.pop(matrix, None)
 
 
 def aligned(size: int, carrier: np.dtype[Any]) -> Array:
@@ -140,6 +158,11 @@ class Matrix(NamedTuple):
         """Its values in float32: in place, or an image of them."""
         arena = self.arena
         return arena.view(*self[2:]) if arena.memory.dtype == F32 else arena.image(self)
+
+    @property
+    def bound(self) -> float:
+        """Its largest size if it holds small integers, else inf; never asked of float32."""
+        return inf if self.arena.memory.dtype == F32 else self.arena.bound(self)
 
     def below(self, other: Matrix) -> Matrix | None:
         """Both as one if ``other`` continues this one with further rows."""

@@ -96,7 +96,7 @@ def _entered(core: Core, dst: NkiTensor, stationary: NkiTensor, moving: NkiTenso
     target, one, other = dst.matrix, stationary.matrix, moving.matrix
     if dst.kind is not FLOAT32 or target is None or one is None or other is None:
         return False
-    product = Product((target,), one, other, add)
+    product = Product((target,), one, other, add, (one.rows,))
     core.matmuls.enter(product, dst.storage, stationary.storage, moving.storage)
     return True
 

@@ -6,13 +6,15 @@ that between entering a product and computing it only further products are enter
 read SBUF: no operand changes meanwhile, and no kernel can tell the difference.
 
 What is gained: of consecutive products, those that share ``moving`` and continue each other's
-``stationary`` and ``dst`` become one with more columns, and those that add to the same ``dst`` become one
-with a longer contraction. BLAS then packs its operands once for several tiles.
+``stationary`` become one with more columns. BLAS then packs its operands once for several tiles. Those that
+add to the same ``dst`` become one with a longer contraction only where that changes no bit: where all
+numbers are integers so small that fp32 adds them exactly. Otherwise each matmul's sum is rounded and
+then added, as PSUM does it.
 """
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +26,9 @@ __all__ = ["Matmuls", "Product"]
 MOST = 64
 """Products that wait at most."""
 
+EXACT = 2.0**24
+"""fp32 holds every integer up to here."""
+
 
 class Product(NamedTuple):
     """``dst = stationary.T @ moving``, or added to ``dst``: matrices one below the other."""
@@ -32,6 +37,8 @@ class Product(NamedTuple):
     stationary: Matrix
     moving: Matrix
     add: bool
+    depths: tuple[int, ...]
+    """Rows of each matmul along the contraction."""
 
     def wider(self, other: Product) -> Product | None:
         """Both as one if ``other`` has the next columns of ``stationary``."""
@@ -42,7 +49,7 @@ class Product(NamedTuple):
             return None
         below = self.dst[-1].below(other.dst[0])
         dst = (*self.dst, *other.dst) if below is None else (*self.dst[:-1], below, *other.dst[1:])
-        return Product(dst, stationary, self.moving, self.add)
+        return Product(dst, stationary, self.moving, self.add, self.depths)
 
     def longer(self, other: Product) -> Product | None:
         """Both as one if ``other`` adds the next rows of the contraction."""
@@ -52,7 +59,7 @@ class Product(NamedTuple):
         moving = None if stationary is None else self.moving.below(other.moving)
         if stationary is None or moving is None:
             return None
-        return Product(self.dst, stationary, moving, self.add)
+        return Product(self.dst, stationary, moving, self.add, self.depths + other.depths)
 
 
 class Matmuls:
@@ -98,10 +105,28 @@ class Matmuls:
         """Compute what is entered."""
         self._lengthen()
         products, self.products = self.products, []
+        sums: dict[tuple[Matrix, ...], float] = {}  # bounds of what is known to be integers
         for product in products:
             dst = [matrix.wide for matrix in product.dst]
-            self.multiply(dst, product.stationary.wide, product.moving.wide, product.add)
+            a, b = product.stationary.wide, product.moving.wide
+            if len(product.depths) == 1 or self._exact(product, sums):
+                self.multiply(dst, a, b, product.add)
+                continue
+            row, add = 0, product.add
+            for depth in product.depths:
+                self.multiply(dst, a[row : row + depth], b[row : row + depth], add)
+                row, add = row + depth, True
         self._held.clear()
+
+    def _exact(self, product: Product, sums: dict[tuple[Matrix, ...], float]) -> bool:
+        """Whether all sums of a product are integers that fp32 holds, in any order."""
+        before = sums.pop(product.dst, inf) if product.add else 0.0
+        each = product.stationary.bound * product.moving.bound
+        total = before + product.stationary.rows * each
+        if not total <= EXACT:
+            return False
+        sums[product.dst] = total
+        return True
 
     def multiply(self, dst: list[Array], stationary: Array, moving: Array, add: bool) -> None:
         """One product of float32 matrices into the matrices ``dst``, one below the other."""
