@@ -79,7 +79,8 @@ def _run(block: OpenBlock, plan: Plan, operands: Operands) -> Array | None:
         _record(block, plan.request, reason=f"ended by {type(cause).__name__}", failed=True)
         raise
     seconds = time.perf_counter() - start
-    _record(block, plan.request, reason=plan.reason, plan=plan, outcome=outcome, seconds=seconds)
+    reason = "; ".join(filter(None, (plan.reason, outcome.note)))
+    _record(block, plan.request, reason=reason, plan=plan, outcome=outcome, seconds=seconds)
     if block.options.verify:
         verify(plan, operands, outcome)
     return outcome.value

@@ -28,7 +28,7 @@ from numtrn.plan.words import (
     tile_products,
 )
 from numtrn.precision import Block, Magnitudes, Words
-from numtrn.precision.fixed import word_bytes
+from numtrn.precision.fixed import add_words, word_bytes
 from numtrn.precision.threads import ahead
 from numtrn.request import Array
 from numtrn.targets import Resident, Target
@@ -146,7 +146,7 @@ class KernelEngine:
                     totals.append(part)
                 else:
                     totals[place] = totals[place].astype(np.int64, copy=False)
-                    totals[place] += part
+                    add_words(totals[place], part)
                 del part
             if piece.k.stop == planes.k:
                 yield from (_lower_blocks if triangle else _blocks)(tilings[0], piece, totals)

@@ -41,6 +41,8 @@ class Outcome:
     underflow
         Added to it: this times the largest |A| of the row and |B| of the column; see
         `numtrn.precision.records.Product`.
+    note
+        What the data made of the plan; may be empty.
     """
 
     value: Array
@@ -50,6 +52,7 @@ class Outcome:
     form: str
     bound: float
     underflow: float
+    note: str
 
 
 def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
@@ -86,6 +89,7 @@ def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
         form=engine.form,
         bound=computed.bound,
         underflow=computed.underflow,
+        note=computed.note,
     )
 
 

@@ -131,3 +131,15 @@ def test_collection_in_a_starting_thread_does_not_wait_for_it():
         collected.start()
         collected.join(60)
         assert not collected.is_alive()
+
+
+def test_a_session_says_what_the_data_made_of_the_plan():
+    rng = np.random.default_rng(8)
+    a, b = rng.standard_normal((30, 300)), rng.standard_normal((300, 20))
+    _, plain = through_kernels(np.matmul, a, b)
+    a[4, 7] = np.nan
+    _, apart = through_kernels(np.matmul, a, b)
+    _, graded = through_kernels(np.matmul, b.T * 2.0 ** np.arange(300), b / 2.0 ** np.arange(300)[:, None])
+    assert ";" not in plain.reason
+    assert apart.reason == f"{plain.reason}; 1 rows and 0 columns with NaN or Inf by NumPy"
+    assert graded.reason.endswith("slices, inner dimension scaled")

@@ -171,3 +171,19 @@ def test_verify_finds_a_wrong_result(monkeypatch):
         a @ b
     assert "further from NumPy's than promised" in str(e.value)
     assert "(0, 3, 2)" in str(e.value)
+
+
+@pytest.mark.parametrize("how", ["errstate", "filter"])
+def test_a_floating_point_error_that_was_asked_for_is_no_failure_of_a_kernel(how):
+    a, b = np.ones((30, 40)), np.ones((40, 20))
+    a[3, 5], b[5, 2] = np.inf, 0
+    expected = FloatingPointError if how == "errstate" else RuntimeWarning
+    with warnings.catch_warnings(), np.errstate(invalid="raise" if how == "errstate" else "warn"):
+        warnings.simplefilter("error")
+        with numtrn.enabled(target="interpreter", min_work=0, strict=True) as session:
+            with pytest.raises(expected, match="invalid value"):
+                np.matmul(a, b)
+            product = blas.dgemm(1.0, a, b)  # which knows no such errors
+    assert np.isnan(product[3, 2])
+    assert [call.route for call in session.calls] == ["numpy", "numpy"]
+    assert session.calls[0].reason == f"operands hold NaN or Inf, and NumPy raises {expected.__name__}"

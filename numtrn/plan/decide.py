@@ -101,7 +101,7 @@ def make_plan(
         )
         if prediction.total >= numpy_seconds:
             return Refusal(request=request, reason=reason)
-        scheme = _affordable(scheme, gemm.k, prediction, numpy_seconds)
+        scheme = _affordable(gemm, scheme, chip, numpy_seconds)
     return Plan(
         request=request,
         gemm=gemm,
@@ -116,9 +116,9 @@ def make_plan(
     )
 
 
-def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip) -> tuple[Tiling, ...]:
-    """Tilings of the products that a scheme makes of one product, for its least number of slices."""
-    slices = scheme.minimum_slices(gemm.k)
+def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip, slices: int | None = None) -> tuple[Tiling, ...]:
+    """Tilings of the products that a scheme makes of one product, by default for its least slices."""
+    slices = slices or scheme.minimum_slices(gemm.k)
     batch, m, k, n, parts = scheme.call(gemm.batch, gemm.m, gemm.k, gemm.n)
     if slices is not None:
         if parts == 1 and prefers_karatsuba(batch, m, k, n, slices, chip):
@@ -152,13 +152,15 @@ def _merit(gemm: Gemm, options: Options) -> str:
     return f"{gemm.work:,} multiply-adds, {whose} is {least:,}"
 
 
-def _affordable(scheme: Scheme, k: int, prediction: Prediction, numpy_seconds: float) -> Scheme:
-    """The scheme with no more digits than NumPy leaves time for: the device's grows with the products."""
-    least, most = scheme.minimum_slices(k), scheme.maximum_slices
+def _affordable(gemm: Gemm, scheme: Scheme, chip: Chip, numpy_seconds: float) -> Scheme:
+    """The scheme with no more digits than NumPy leaves time for."""
+    least, most = scheme.minimum_slices(gemm.k), scheme.maximum_slices
     if least is None or most is None:
         return scheme
-    left = (numpy_seconds - prediction.link - prediction.fixed) / prediction.device
-    while most > least and scheme.products(k, most) > left * scheme.products(k, least):
+    while most > least:
+        tilings = make_tilings(gemm, scheme, chip, most)
+        if _predict(gemm, scheme, tilings, chip).total < numpy_seconds:
+            break
         most -= 1
     return replace(scheme, maximum_slices=most)
 

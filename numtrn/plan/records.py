@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numtrn.plan.contraction import Folding
 from numtrn.plan.cost import Prediction
 from numtrn.plan.tiling import Tiling
+from numtrn.plan.words import plane_count
 from numtrn.precision import Scheme
 from numtrn.request import Contraction, Gemm, Request, shape_text
 
@@ -93,6 +94,8 @@ class Plan:
         if least is None:
             return []
         fewest, last = (self.scheme.products(self.gemm.k, slices) for slices in (least, most))
+        if self.tilings[0].kernel == "karatsuba_gemm":
+            fewest = plane_count(least)
         return [
             f"  slices    {least} digits of 8 bits, {fewest} bf16 products, for sums of {self.gemm.k:,}; "
             f"up to {most} ({last}) as the data ask"

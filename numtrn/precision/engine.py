@@ -127,7 +127,7 @@ class Engine(Protocol):
         lhs, rhs
             Any strides; only read.
         operand_dtype
-            ``"float32"``, ``"tfloat32"`` or ``"bfloat16"``; the engine rounds the operands to it.
+            ``"float32"``, ``"tfloat32"``, ``"float16"`` or ``"bfloat16"``; the engine rounds operands to it.
         """
         ...
 

@@ -37,7 +37,8 @@ def gemm_apart(
     ------
     Declined
         When more than a quarter of the rows or columns are marked, and always of complex products: which
-        of Inf and NaN their parts hold depends on the routine that NumPy takes.
+        of Inf and NaN their parts hold depends on the routine that NumPy takes. When NumPy's part raises,
+        as `np.errstate` or a filter of warnings may ask: the whole call then does as it does without us.
     """
     if a.dtype.kind == "c" or max(rows.mean(), columns.mean()) > MOST:
         raise Declined(
@@ -48,10 +49,13 @@ def gemm_apart(
         np.where(rows[:, :, np.newaxis], a.dtype.type(0), a),
         np.where(columns[:, np.newaxis, :], b.dtype.type(0), b),
     )
-    for i in np.flatnonzero(rows.any(axis=1) | columns.any(axis=1)):
-        if rows[i].any():
-            computed.value[i, rows[i]] = a[i, rows[i]] @ b[i]
-        if columns[i].any():
-            computed.value[i][:, columns[i]] = a[i] @ b[i][:, columns[i]]
+    try:
+        for i in np.flatnonzero(rows.any(axis=1) | columns.any(axis=1)):
+            if rows[i].any():
+                computed.value[i, rows[i]] = a[i, rows[i]] @ b[i]
+            if columns[i].any():
+                computed.value[i][:, columns[i]] = a[i] @ b[i][:, columns[i]]
+    except (FloatingPointError, RuntimeWarning) as raised:  # by errstate or a filter of warnings: the user's
+        raise Declined(f"operands hold NaN or Inf, and NumPy raises {type(raised).__name__}") from raised
     note = f"{int(rows.sum())} rows and {int(columns.sum())} columns with NaN or Inf by NumPy"
     return replace(computed, note=f"{computed.note}; {note}" if computed.note else note)

@@ -35,13 +35,16 @@ from numpy.typing import NDArray
 from numtrn.precision.engine import Engine
 from numtrn.precision.records import Declined
 from numtrn.precision.scaling import Side, scale_inner
-from numtrn.precision.schemes import Scheme, required
+from numtrn.precision.schemes import FLOAT64_UNIT, Scheme, required
 from numtrn.precision.words import SideMagnitudes
 
 __all__ = ["choose_slices", "lower_bound"]
 
 HOST_WORK = 1 << 20
 """Multiply-adds up to which the guard product is made by NumPy: no launch pays for itself there."""
+
+SPARE = 2.0**-20
+"""Of a unit of float32: what rounding to float64 first adds to the last rounding."""
 
 SMALLEST = 2.0**-100
 """Scaled magnitudes below this count as zero: products with them are too small for any number of digits."""
@@ -60,6 +63,8 @@ def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple
     assert least is not None
     assert most is not None
     terms, promised = len(lhs.parts) * k, scheme.bound(k) - 1
+    if scheme.unit != FLOAT64_UNIT:
+        promised -= SPARE
     needs = {s: required(s, terms, promised, scheme.unit) for s in range(least, most + 1)}
     bound = lower_bound(lhs, rhs, engine)
     slices = _fewest(bound, needs)

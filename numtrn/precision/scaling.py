@@ -63,22 +63,6 @@ class Side:
         batch, rows, k = self.parts[0].shape
         return batch, rows, k
 
-    def scaled(self, part: int, batch: int, rows: slice, k: slice, shift: int = 0) -> NDArray[np.float64]:
-        """A fresh block (rows, k) times 2^shift, in the memory order of the operand.
-
-        Exact for results of 2^-1022 and more; ``shift`` is 0 to 64.
-        """
-        block = self.parts[part][batch, rows, k]
-        if self.inner is not None:
-            block = block * np.ldexp(1.0, self.inner[batch, k])
-        # 2^(shift - exponent) may exceed the range that its product with the block lies in.
-        power = shift - self.exponents[batch, rows, np.newaxis]
-        first = np.clip(power, -1000, 1000)
-        block = block * np.ldexp(1.0, first)
-        if (first != power).any():
-            block *= np.ldexp(1.0, power - first)
-        return block
-
 
 def sides(a: Array, b: Array) -> tuple[Side, Side]:
     """Both operands with the exponents of A's rows and B's columns; float32 and complex64 are widened.

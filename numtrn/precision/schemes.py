@@ -33,9 +33,6 @@ The promise is for the worst digits; with six of them normal and uniform matrice
 K = 64 to 1000 in a bit-level model of the engine, with seven by 1 or 2.
 """
 
-SPARE = 2.0**-20
-"""Of a unit: what rounding a float64 sum to float32 adds to the last rounding."""
-
 INNER_PRODUCT = "K u |A||B|, any order: C.-P. Jeannerod, S. Rump, SIAM J. Matrix Anal. Appl. 34, 338 (2013)"
 
 
@@ -60,7 +57,7 @@ class Scheme:
     dtype
         Of the operands and of the result.
     operand_dtype
-        What the engine multiplies: ``"float32"``, ``"tfloat32"`` or ``"bfloat16"``.
+        What the engine multiplies: ``"float32"``, ``"tfloat32"``, ``"float16"`` or ``"bfloat16"``.
     kernel
         ``"gemm"`` or ``"sliced_gemm"``.
     maximum_slices
@@ -222,7 +219,7 @@ def _accurate(dtype: str, accuracy: float, k: int) -> Scheme:
     if native.bound(k) <= accuracy:
         return native
     wide = SLICED["complex128" if native.complex else "float64"]
-    return replace(wide, dtype=dtype, unit=FLOAT32_UNIT, accuracy=accuracy - SPARE)
+    return replace(wide, dtype=dtype, unit=FLOAT32_UNIT, accuracy=accuracy)
 
 
 def required(slices: int, terms: int, promised: float, unit: float = FLOAT64_UNIT) -> float:

@@ -6,6 +6,7 @@ from numtrn.machine import CHIPS
 from numtrn.options import Options
 from numtrn.plan import DEFAULT_MIN_WORK, DTYPES, Plan, Refusal, host, make_plan, threshold
 from numtrn.plan.cost import predict, predict_words
+from numtrn.plan.decide import make_tilings
 from numtrn.plan.tiling import tile_gemm
 from numtrn.plan.words import tile_words
 from numtrn.request import Contraction, Gemm, Routine
@@ -151,3 +152,23 @@ def test_the_link_carries_what_the_kernel_takes_and_gives():
     assert tiling.bytes_in == 4 * 128 * (256 + 512)
     assert tiling.bytes_out == 4 * 256 * 512
     assert predict(tiling, 4, chip).link == pytest.approx(tiling.bytes_in / 4.5e9 + tiling.bytes_out / 5e9)
+
+
+def test_no_more_digits_than_numpy_leaves_time_for(monkeypatch):
+    large = gemm(4096, 4096, 4096)
+
+    def decide(seconds):
+        monkeypatch.setattr(host, "multiply_add_rate", lambda dtype: 4096**3 / seconds)
+        return make_plan(large, Options(target="neuron"), "neuron")
+
+    plan = decide(1e9)
+    least, cost = plan.scheme.minimum_slices(4096), plan.prediction.total
+    allowed = []
+    for times in (1.01, 1.5, 3, 100):
+        plan = decide(cost * times)
+        most = plan.scheme.maximum_slices
+        tilings = make_tilings(large, plan.scheme, CHIPS["trn2"], most)
+        assert most == least or predict_words(tilings, CHIPS["trn2"]).total < cost * times
+        allowed.append(most)
+    assert allowed == sorted(allowed)
+    assert (allowed[0], allowed[-1]) == (least, 16)
