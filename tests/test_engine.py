@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from scipy.linalg.blas import dsyrk
+from scipy.linalg.blas import dgemm, dsyrk
 
 import numtrn
 from numtrn import engine
@@ -143,3 +143,16 @@ def test_a_session_says_what_the_data_made_of_the_plan():
     assert ";" not in plain.reason
     assert apart.reason == f"{plain.reason}; 1 rows and 0 columns with NaN or Inf by NumPy"
     assert graded.reason.endswith("slices, inner dimension scaled")
+
+
+def test_functions_that_never_warn_do_not():
+    a, b = np.ones((40, 30)), np.ones((30, 20))
+    a[3, 4], a[3, 5] = np.inf, -np.inf
+    value, _ = through_kernels(np.einsum, "ij,jk->ik", a, b)
+    assert np.isnan(value[3]).all()
+    product, _ = through_kernels(dgemm, 1.0, a, b)
+    assert np.isnan(product[3]).all()
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        np.matmul(a, b)
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        through_kernels(np.matmul, a, b)
