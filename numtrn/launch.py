@@ -23,7 +23,7 @@ __all__ = ["Outcome", "as_asked", "as_gemm", "launch", "like"]
 
 
 SILENT = ("numpy.einsum", "scipy.linalg.blas.")
-"""How names of functions begin that never warn of NaN and Inf: nor does NumPy's part of their products here."""
+"""How the names begin of functions that never warn of NaN and Inf."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
