@@ -36,8 +36,10 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
     chip : {"trn1", "trn2", "trn3"}, default "trn2"
         Generation that plans, predictions and the interpreter assume.
     precision : {"full", "fast", "float32", "tfloat32x3", "float16x3", "tfloat32", "bfloat16"} or float
-        ``"full"`` gives at least the accuracy of the dtype's own BLAS. The other names are the operand
-        type of the matrix engine: faster and less accurate, for those who ask for it.
+        ``"full"`` gives at least the accuracy of the dtype's own BLAS. A number p from 2 to 2^40 allows
+        errors of p u |A||B|, u the dtype's unit roundoff; ``"fast"`` is 2^14 for float64 and complex128.
+        The other names are the operand type of the matrix engine: faster and less accurate, for those who
+        ask for it (``docs/precision.md``).
     min_work : int or None, default None
         Multiply-adds below which a call stays with NumPy. 0: everything that a kernel can do. None: the
         plan decides; on hardware by predicted times, elsewhere from a million multiply-adds on.

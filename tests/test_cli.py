@@ -64,6 +64,8 @@ def test_run_shows_the_scripts_own_error(script):
         (["run", "--min-work", "lots", "x.py"], "got 'lots'"),
         (["run", "--min-work", "1.5", "x.py"], "got '1.5'"),
         (["run", "--min-work=-1", "x.py"], "got '-1'"),
+        (["run", "--precision", "fp8", "x.py"], "or a number from 2 to 2^40"),
+        (["run", "--precision", "1", "x.py"], "got '1'"),
         (["run", "--target", "neuron", "x.py"], "no Neuron device"),
         (["fly"], "invalid choice: 'fly'"),
     ],
