@@ -368,7 +368,7 @@ COMPARE = ("equal", "less", "less_equal", "greater", "greater_equal")
 @MANY
 @given(operands(FLOATS, 2), *[st.sampled_from(COMPARE)] * 2, st.integers(0, 2**20))
 def test_range_select(case, op0, op1, start):
-    bounds = start + np.random.default_rng(case.seed).integers(0, 9, (2, case.shape[0], 1)).astype(F32)
+    bounds = F32(start) + np.random.default_rng(case.seed).integers(0, 9, (2, case.shape[0], 1)).astype(F32)
 
     def work(dst, x, low, high):
         total = sbuf((x.shape[0], 1))
@@ -379,7 +379,7 @@ def test_range_select(case, op0, op1, start):
         return total
 
     def wanted(x):
-        places = start + np.arange(x[0].size, dtype=F32)
+        places = F32(start) + np.arange(x[0].size, dtype=F32)
         kept = (BINARY[op0](places, bounds[0]) * BINARY[op1](places, bounds[1])).reshape(x.shape)
         return np.where(kept != 0, x, F32(-3.4028235e38))
 
