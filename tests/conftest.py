@@ -1,8 +1,12 @@
-"""Fixtures for all tests: no setting leaks in from the environment, no verdict from the user's cache."""
+"""For all tests: no setting leaks in from the environment, no verdict from the user's cache, Ctrl-C works."""
 
 import os
+import signal
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for jobs that a shell starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
