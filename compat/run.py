@@ -92,8 +92,8 @@ def parse(argv):
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", action="append", choices=[suite.name for suite in SUITES])
-    parser.add_argument("--budget", type=float, default=1200.0, help="seconds for everything")
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one test")
+    parser.add_argument("--budget", type=float, default=2700.0, help="seconds for everything")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one test")
     parser.add_argument("--target", default="interpreter")
     parser.add_argument("--plain", action="store_true", help="only the run without a block")
     parser.add_argument("--all", action="store_true", help="no higher threshold for heavy tests")
