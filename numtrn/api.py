@@ -162,7 +162,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         return f"<numtrn.enabled {self._options}>"
 
 
-def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan | Refusal:
+def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan | BlockedPlan | Refusal:
     """Say what would become of a call, computing nothing.
 
     Uses the settings of the open block; outside one, the environment's and the defaults.
@@ -177,8 +177,8 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan | R
 
     Returns
     -------
-    Plan or Refusal
-        Both can be printed, and say why.
+    Plan, BlockedPlan or Refusal
+        All can be printed, and say why.
 
     Raises
     ------

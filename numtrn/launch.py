@@ -1,28 +1,29 @@
 """Carry out a plan: fold the operands, have precision and the engine compute the product, unfold it.
 
-Precision decides what is multiplied (`numtrn.precision`), the engine makes it (`numtrn.engine`). Results are
-computed aside: nothing the caller owns is written here.
+Precision decides what is multiplied (`numtrn.precision`), the engine makes it (`numtrn.engine`); solves and
+factorisations are many products (`numtrn.blocked`). Results are computed aside: nothing the caller owns is
+written here.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import prod
-from typing import Any
 
 import numpy as np
 
+from numtrn.blocked import Blocked, run_blocked
 from numtrn.engine import KernelEngine
-from numtrn.plan import Plan
-from numtrn.precision import gemm
-from numtrn.request import Array, Contraction, Operands
+from numtrn.operands import as_asked, as_gemm
+from numtrn.plan import BlockedPlan, Plan
+from numtrn.precision import Product, gemm
+from numtrn.request import Array, Operands
 from numtrn.targets import Target
 
-__all__ = ["Outcome", "as_asked", "as_gemm", "launch", "like"]
+__all__ = ["Outcome", "launch"]
 
 
-SILENT = ("numpy.einsum", "scipy.linalg.blas.")
+SILENT = ("numpy.einsum", "scipy.linalg.")
 """How the names begin of functions that never warn of NaN and Inf."""
 
 
@@ -33,8 +34,8 @@ class Outcome:
     Attributes
     ----------
     value
-        The result: C (batch, m, n) with alpha and beta applied, or an einsum's result with its axes in
-        the order of the output term. A fresh array, or a view of one.
+        The result: C (batch, m, n) with alpha and beta applied, an einsum's result with its axes in the
+        order of the output term, or a solution or factor. A fresh array, or a view of one.
     launches, bytes
         Kernel launches, and bytes moved there and back.
     slices
@@ -42,7 +43,7 @@ class Outcome:
     form
         "Karatsuba" where products of digits were saved so, else empty.
     bound
-        Promised componentwise error in units of u |A||B|.
+        Promised componentwise error in units of the plan's measure, such as u |A||B|.
     underflow
         Added to it: this times the largest |A| of the row and |B| of the column; see
         `numtrn.precision.records.Product`.
@@ -60,7 +61,7 @@ class Outcome:
     note: str
 
 
-def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
+def launch(plan: Plan | BlockedPlan, operands: Operands, target: Target) -> Outcome:
     """Run a plan on its operands.
 
     Parameters
@@ -82,12 +83,18 @@ def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
         Whatever the target raises.
     """
     engine = KernelEngine(target)
+    if isinstance(plan, BlockedPlan):
+        blocked = run_blocked(plan, operands, engine)
+        return _outcome(engine, blocked.value, blocked)
     a, b = as_gemm(plan, operands)
     silent = plan.request.function.startswith(SILENT)
     with np.errstate(all="ignore") if silent else nullcontext():
-        computed = gemm(plan.scheme, a, b, engine, symmetric=plan.gemm.triangle is not None)
+        computed = gemm(plan.scheme, a, b, engine, structure=plan.gemm.structure)
     with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
-        value = as_asked(plan, computed.value, operands)
+        return _outcome(engine, as_asked(plan, computed.value, operands), computed)
+
+
+def _outcome(engine: KernelEngine, value: Array, computed: Product | Blocked) -> Outcome:
     return Outcome(
         value=value,
         launches=engine.launches,
@@ -95,51 +102,6 @@ def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
         slices=computed.slices,
         form=engine.form,
         bound=computed.bound,
-        underflow=computed.underflow,
+        underflow=computed.underflow if isinstance(computed, Product) else 0.0,
         note=computed.note,
     )
-
-
-def as_gemm(plan: Plan, operands: Operands) -> tuple[Array, Array]:
-    """The operands as A (batch, m, k) and B (batch, k, n) of the plan's dtype; views where strides allow."""
-    folding = plan.folding
-    first, second = (operand.astype(plan.gemm.dtype, copy=False) for operand in operands.inputs)
-    if folding is None:
-        return first, second
-    a = _regroup(first, folding.first, (folding.batch, folding.left, folding.contracted))
-    b = _regroup(second, folding.second, (folding.batch, folding.contracted, folding.right))
-    return a, b
-
-
-def as_asked(plan: Plan, product: Array, operands: Operands) -> Array:
-    """A product (batch, m, n) as the request wants it: alpha AB + beta C, or an einsum's axes.
-
-    C is not read when beta is zero.
-    """
-    folding = plan.folding
-    if folding is not None:
-        assert isinstance(plan.request, Contraction)
-        labels = folding.batch + folding.left + folding.right
-        extents = plan.request.extents
-        spread = product.reshape([extents[label] for label in labels])
-        return spread.transpose([labels.index(label) for label in folding.output])
-    if operands.alpha != 1:
-        product = like(operands.alpha, product.dtype) * product
-    if plan.gemm.reads_c:
-        assert operands.c is not None
-        # A factor of one is not multiplied: 1 * (inf + 0j) is inf + nan j.
-        factor = None if operands.beta == 1 else like(operands.beta, product.dtype)
-        product = product + (operands.c if factor is None else factor * operands.c)
-    return product
-
-
-def like(factor: complex, dtype: np.dtype[Any]) -> Any:
-    """A factor as a scalar of the dtype, so that it promotes nothing."""
-    return dtype.type(factor if dtype.kind == "c" else complex(factor).real)
-
-
-def _regroup(operand: Array, term: str, groups: tuple[str, str, str]) -> Array:
-    axes = [term.index(label) for group in groups for label in group]
-    shape = dict(zip(term, operand.shape, strict=True))
-    folded = [prod(shape[label] for label in group) for group in groups]
-    return operand.transpose(axes).reshape(folded)

@@ -8,15 +8,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Contraction", "Gemm", "Operands", "Request", "Routine", "Triangle"]
+__all__ = [
+    "Array",
+    "Cholesky",
+    "Contraction",
+    "Gemm",
+    "Host",
+    "Operands",
+    "Request",
+    "Routine",
+    "Solve",
+    "Structure",
+    "Triangle",
+    "Triangular",
+]
 
 Array: TypeAlias = NDArray[Any]
 Triangle: TypeAlias = Literal["lower", "upper"]
+
+Structure: TypeAlias = Literal["general", "syrk", "herk", "syr2k", "her2k", "symm", "hemm", "trmm"]
+"""What is known of a product AB beforehand, by the name of the BLAS routine that knows it.
+
+``"syrk"``: B is A transposed; ``"herk"``: conjugate transposed. ``"syr2k"``: A is [X | Y], side by side along k,
+and B is [Y | X] transposed; ``"her2k"``: [a X | conj(a) Y] and [Y | X] conjugate transposed. AB is symmetric or
+Hermitian then. ``"symm"``, ``"hemm"``: A is symmetric or Hermitian. ``"trmm"``: A is lower triangular.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +58,15 @@ class Gemm:
         Extents, each 0 or more.
     reads_c
         Whether beta is not zero, so that C is an input too.
+    structure
+        What is known of A and B, so that part of the work can be left out.
     triangle
-        The only triangle of C that is read and written (SYRK, where B is A transposed); None for all.
+        The only triangle of C that is read and written (SYRK and its like); None for all.
+    stored
+        The only triangle of A that is read, where the structure makes the rest of it known. A ``"trmm"``
+        whose A is upper triangular is one with rows and columns in reverse.
+    unit
+        Whether the diagonal of a triangular A is ones, which are not read.
     """
 
     function: str
@@ -48,19 +76,91 @@ class Gemm:
     n: int
     batch: int = 1
     reads_c: bool = False
+    structure: Structure = "general"
     triangle: Triangle | None = None
+    stored: Triangle | None = None
+    unit: bool = False
 
     @property
     def work(self) -> int:
-        """Multiply-adds; half of them, and the diagonal, where only a triangle is asked for."""
-        outputs = self.n * (self.n + 1) // 2 if self.triangle else self.m * self.n
+        """Multiply-adds; half of them, and the diagonal, where a triangle is all that there is to compute."""
+        if self.structure == "trmm":
+            return self.batch * _triangle(self.m) * self.n
+        symmetric = self.structure in ("syrk", "herk", "syr2k", "her2k")
+        outputs = _triangle(self.n) if symmetric else self.m * self.n
         return self.batch * outputs * self.k
+
+    @property
+    def hermitian(self) -> bool:
+        """Whether C is Hermitian, so that its diagonal is real."""
+        return self.structure in ("herk", "her2k")
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of A and B, with the batch in front where there is one."""
         lead = () if self.batch == 1 else (self.batch,)
-        return (*lead, self.m, self.k), (*lead, self.k, self.n)
+        k = self.k // 2 if self.structure in ("syr2k", "her2k") else self.k
+        return (*lead, self.m, k), (*lead, k, self.n)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Triangular:
+    """One triangular factor of a `Solve`: which triangle of its matrix is read, and whether it has a unit
+    diagonal, which is not read."""
+
+    uplo: Triangle
+    unit: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Solve:
+    """X = alpha T_p^-1 ... T_1^-1 B with triangular T_i (n, n) and B (n, columns).
+
+    Attributes
+    ----------
+    function, dtype
+        As of a `Gemm`.
+    n, columns
+        Extents.
+    factors
+        The triangular matrices, in the order in which they are solved with. Sides and transposes are the
+        views' affair.
+    """
+
+    function: str
+    dtype: str
+    n: int
+    columns: int
+    factors: tuple[Triangular, ...]
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds."""
+        return len(self.factors) * _triangle(self.n) * self.columns
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the matrix and of B."""
+        return (self.n, self.n), (self.n, self.columns)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cholesky:
+    """The lower triangular L with L L^H = A, of which the lower triangle is read."""
+
+    function: str
+    dtype: str
+    n: int
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds, counted as n^3 / 6."""
+        return self.n**3 // 6
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of A."""
+        return ((self.n, self.n),)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +215,19 @@ class Routine:
     contraction: bool
 
 
-Request: TypeAlias = Gemm | Contraction | Routine
+Request: TypeAlias = Gemm | Contraction | Solve | Cholesky | Routine
+
+
+class Host(Protocol):
+    """The host's own BLAS and LAPACK for what kernels do not do: the blocks on a diagonal."""
+
+    def solve(self, factor: Array, columns: Array, *, unit: bool) -> None:
+        """Overwrite the C-contiguous (n, columns) with the solution for a lower triangular factor (n, n)."""
+        ...
+
+    def cholesky(self, a: Array) -> tuple[Array, int]:
+        """L of the lower triangle of a, and LAPACK's info: 0, or the order of the minor that fails."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,13 +236,23 @@ class Operands:
 
     For a `Gemm`: ``inputs`` are A (batch, m, k) and B (batch, k, n), ``c`` is C (batch, m, n), read when
     the request says so and never written here. For a `Contraction`: its operands, each of the shape and
-    at most of the dtype that the request names.
+    at most of the dtype that the request names. For a `Solve`: its triangular matrices, then B; for a
+    `Cholesky`: A.
+
+    With the structures ``"syr2k"`` and ``"her2k"`` the inputs are X and Y, each (batch, n, k / 2).
+    ``host`` is there for those that need it.
     """
 
     inputs: tuple[Array, ...]
     c: Array | None = None
     alpha: complex = 1.0
     beta: complex = 0.0
+    host: Host | None = None
+
+
+def _triangle(n: int) -> int:
+    """Elements of a triangle with its diagonal."""
+    return n * (n + 1) // 2
 
 
 def shape_text(shapes: tuple[tuple[int, ...], ...]) -> str:

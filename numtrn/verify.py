@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from numtrn.errors import VerificationError
-from numtrn.launch import Outcome, as_asked, as_gemm
-from numtrn.plan import Plan
-from numtrn.request import Array, Operands
+from numtrn.launch import Outcome
+from numtrn.operands import as_asked, as_gemm, as_scaled, as_triangular
+from numtrn.plan import BlockedPlan, Plan
+from numtrn.request import Array, Cholesky, Operands
 
 __all__ = ["verify"]
 
@@ -34,8 +35,8 @@ class _Part:
     allowed: Array
 
 
-def verify(plan: Plan, operands: Operands, outcome: Outcome) -> None:
-    """Compute the call with NumPy too and compare componentwise.
+def verify(plan: Plan | BlockedPlan, operands: Operands, outcome: Outcome) -> None:
+    """Compute the call with NumPy too and compare componentwise; of a solve or a factor, the residual.
 
     NumPy's own product of K terms in a type of unit roundoff u errs by at most (K + 1) u |A||B| (N. Higham,
     Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.5); alpha, and the sum with
@@ -47,6 +48,9 @@ def verify(plan: Plan, operands: Operands, outcome: Outcome) -> None:
         With the number of violations, the first one, where it is, and what was allowed there.
     """
     with np.errstate(all="ignore"):
+        if isinstance(plan, BlockedPlan):
+            _check_residual(plan, operands, outcome)
+            return
         a, b = as_gemm(plan, operands)
         real, imaginary = _reference(plan, outcome, a, b)
         _compare(plan, operands, outcome, real, imaginary)
@@ -82,14 +86,15 @@ def _compare(plan: Plan, operands: Operands, outcome: Outcome, real: _Part, imag
     unit = float(np.finfo(plan.gemm.dtype).eps) / 2
     product = real.value if imaginary is None else real.value + 1j * imaginary.value
     reference = as_asked(plan, product, operands)
-    if plan.folding is not None or (operands.alpha == 1 and not plan.gemm.reads_c):
+    alpha = 1.0 if plan.gemm.structure == "her2k" else operands.alpha  # which is part of A then
+    if plan.folding is not None or (alpha == 1 and not plan.gemm.reads_c):
         plain = Operands(inputs=())
         values = [(outcome.value.real, reference.real, as_asked(plan, real.allowed, plain))]
         if imaginary is not None:
             values.append((outcome.value.imag, reference.imag, as_asked(plan, imaginary.allowed, plain)))
     else:  # a complex alpha or beta mixes the parts
         both = real.allowed if imaginary is None else real.allowed + imaginary.allowed
-        allowed = abs(operands.alpha) * (both + 3 * unit * np.abs(product))
+        allowed = abs(alpha) * (both + 3 * unit * np.abs(product))
         if operands.c is not None:
             allowed = allowed + 3 * unit * abs(operands.beta) * np.abs(operands.c)
         values = [(outcome.value, reference, allowed)]
@@ -103,7 +108,34 @@ def _compare(plan: Plan, operands: Operands, outcome: Outcome, real: _Part, imag
             raise VerificationError(_violation(plan, value, expected, allowed, wrong))
 
 
-def _violation(plan: Plan, value: Array, expected: Array, allowed: Array, wrong: Array) -> str:
+def _check_residual(plan: BlockedPlan, operands: Operands, outcome: Outcome) -> None:
+    """Look for elements of alpha B - T X, or of A - L L^H, that are larger than promised.
+
+    Of two factors, |B - T1 T2 X| is at most what T1 leaves of B, and |T1| times what T2 leaves of T1^-1 B.
+    """
+    complex_, request = np.dtype(plan.request.dtype).kind == "c", plan.request
+    extended = EXTENDED and request.work <= AFFORDABLE
+    wide: Any = np.result_type(np.longdouble if extended else np.float64, np.complex64 if complex_ else np.float32)
+    value = outcome.value.astype(wide)
+    if isinstance(request, Cholesky):
+        promises, given = 1, np.tril(operands.inputs[0]).astype(wide)
+        made, sizes = np.tril(value @ value.conj().T), np.abs(value) @ np.abs(value).T
+    else:
+        *matrices, columns = operands.inputs
+        promises, given = len(matrices), as_scaled(operands.alpha, columns).astype(wide)
+        made, sizes = value, np.abs(value)
+        for matrix, factor in zip(reversed(matrices), reversed(request.factors), strict=True):
+            read = as_triangular(matrix, factor).astype(wide)
+            made, sizes = read @ made, np.abs(read) @ sizes
+    unit = float(np.finfo(wide).eps)
+    allowed = (promises * outcome.bound * plan.scheme.unit + 2 * request.n * unit) * sizes
+    allowed += request.n * float(np.finfo(request.dtype).smallest_subnormal)
+    wrong = ~(np.abs(given - made) <= allowed)
+    if wrong.any():
+        raise VerificationError(_violation(plan, made, given, allowed, wrong))
+
+
+def _violation(plan: Plan | BlockedPlan, value: Array, expected: Array, allowed: Array, wrong: Array) -> str:
     where = tuple(int(index) for index in np.argwhere(wrong)[0])
     return (
         f"{plan.request.function}: {int(wrong.sum())} of {wrong.size} elements of kernel {plan.kernel} "

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from numtrn.array.level3 import described, is_described
 from numtrn.request import Array, Contraction, Gemm, Operands, Request, Routine
 from numtrn.subscripts import parse
 
 __all__ = ["Recognised", "describe", "recognise"]
 
-PREFIXES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
 DOT_FAMILY = ("numpy.dot", "numpy.inner", "numpy.tensordot")
-BLAS3 = ("symm", "hemm", "syr2k", "her2k", "herk", "trmm", "trsm", "trtrs", "potrf")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,15 +98,9 @@ def recognise(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
         return row(
             *args, **{name: value for name, value in kwargs.items() if name not in ("out", "optimize")}
         )
-    name = _blas_name(function)
-    if name[1:] == "gemm":
-        return _blas_gemm(name, *args, **kwargs)
-    if name[1:] == "syrk":
-        return _blas_syrk(name, *args, **kwargs)
-    if name[1:] in BLAS3:
-        return _routine(
-            f"scipy.linalg.blas.{name}", args, f"no kernel yet for ?{name[1:]}: it stays with SciPy"
-        )
+    if is_described(function):
+        request, shape = described(function, *args, **kwargs)
+        return Recognised(request=request, shape=shape)
     called = f"{getattr(function, '__module__', None) or ''}.{getattr(function, '__name__', function)}"
     return _routine(
         called.lstrip("."), args, "numtrn does not catch this function; products made inside it may be"
@@ -209,58 +202,9 @@ def _einsum(*args: Any, **other: Any) -> Recognised:
     return Recognised(request=request, shape=shape, operands=lambda: Operands(inputs=arrays))
 
 
-def _blas_gemm(
-    name: str,
-    alpha: Any,
-    a: Any,
-    b: Any,
-    beta: Any = 0.0,
-    c: Any = None,
-    trans_a: int = 0,
-    trans_b: int = 0,
-    overwrite_c: int = 0,
-) -> Recognised:
-    shape_a, shape_b = _matrix(name, "a", a), _matrix(name, "b", b)
-    (m, k), n = shape_a[:: -1 if trans_a else 1], shape_b[0 if trans_b else 1]
-    request = Gemm(
-        function=f"scipy.linalg.blas.{name}", dtype=PREFIXES[name[0]], m=m, k=k, n=n, reads_c=beta != 0
-    )
-    return Recognised(request=request, shape=(m, n))
-
-
-def _blas_syrk(
-    name: str,
-    alpha: Any,
-    a: Any,
-    beta: Any = 0.0,
-    c: Any = None,
-    trans: int = 0,
-    lower: int = 0,
-    overwrite_c: int = 0,
-) -> Recognised:
-    n, k = _matrix(name, "a", a)[:: -1 if trans else 1]
-    request = Gemm(
-        function=f"scipy.linalg.blas.{name}",
-        dtype=PREFIXES[name[0]],
-        m=n,
-        k=k,
-        n=n,
-        reads_c=beta != 0,
-        triangle="lower" if lower else "upper",
-    )
-    return Recognised(request=request, shape=(n, n))
-
-
 def _axes(x: Array, given: Any) -> list[int]:
     """Axes counted from the front."""
     return [range(x.ndim)[operator.index(axis)] for axis in np.atleast_1d(given)]
-
-
-def _matrix(name: str, argument: str, x: Any) -> tuple[int, ...]:
-    shape: tuple[int, ...] = np.shape(x)
-    if len(shape) != 2:
-        raise ValueError(f"{name} takes a matrix as {argument}; got an array of shape {shape}")
-    return shape
 
 
 def _product(function: str, a: Array, b: Array) -> Recognised:
@@ -286,14 +230,6 @@ def _routine(function: str, args: Sequence[Any], reason: str, *, contraction: bo
         contraction=contraction,
     )
     return Recognised(request=request)
-
-
-def _blas_name(function: Any) -> str:
-    """``"dgemm"`` for the f2py object of that routine, and an empty string for anything else."""
-    if type(function).__name__ != "fortran":
-        return ""
-    name = str(getattr(function, "__name__", "")).rpartition(" ")[2]
-    return name if name[:1] in PREFIXES else ""
 
 
 def _dtype(*arrays: Array) -> str:

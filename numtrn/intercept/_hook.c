@@ -173,7 +173,8 @@ static void end(struct passage passage)
     BOTH(T, symm, 12, work_symm) COMPLEX(T, hemm, 12, work_symm)                                            \
     BOTH(T, syr2k, 12, work_syr2k) COMPLEX(T, her2k, 12, work_syr2k)                                        \
     BOTH(T, trmm, 11, work_trmm) BOTH(T, trsm, 11, work_trmm)                                               \
-    BOTH(T, trtrs, 10, work_trtrs) BOTH(T, potrf, 5, work_potrf)
+    BOTH(T, trtrs, 10, work_trtrs) BOTH(T, potrs, 8, work_potrs) BOTH(T, getrs, 9, work_getrs)              \
+    BOTH(T, potrf, 5, work_potrf)
 
 #define NUMBER(name, ...) N_##name,
 enum { MATMUL(NUMBER) CBLAS(NUMBER, gemm) CBLAS(NUMBER, syrk) FORTRAN(NUMBER) THUNKS };
@@ -253,6 +254,9 @@ static double work_trmm(void *const *a)
 }
 /* (uplo, trans, diag, n, nrhs, ...) */
 static double work_trtrs(void *const *a) { return triangle(integer_at(a[3])) * integer_at(a[4]); }
+/* (uplo, n, nrhs, ...) and (trans, n, nrhs, ...) */
+static double work_potrs(void *const *a) { return 2 * triangle(integer_at(a[1])) * integer_at(a[2]); }
+static double work_getrs(void *const *a) { return work_potrs(a); }
 /* (uplo, n, a, lda, info) */
 static double work_potrf(void *const *a)
 {
@@ -261,12 +265,16 @@ static double work_potrf(void *const *a)
 }
 
 #define ARGUMENTS_5 a0, a1, a2, a3, a4
-#define ARGUMENTS_10 ARGUMENTS_5, a5, a6, a7, a8, a9
+#define ARGUMENTS_8 ARGUMENTS_5, a5, a6, a7
+#define ARGUMENTS_9 ARGUMENTS_8, a8
+#define ARGUMENTS_10 ARGUMENTS_9, a9
 #define ARGUMENTS_11 ARGUMENTS_10, a10
 #define ARGUMENTS_12 ARGUMENTS_11, a11
 #define ARGUMENTS_13 ARGUMENTS_12, a12
 #define PARAMETERS_5 void *a0, void *a1, void *a2, void *a3, void *a4
-#define PARAMETERS_10 PARAMETERS_5, void *a5, void *a6, void *a7, void *a8, void *a9
+#define PARAMETERS_8 PARAMETERS_5, void *a5, void *a6, void *a7
+#define PARAMETERS_9 PARAMETERS_8, void *a8
+#define PARAMETERS_10 PARAMETERS_9, void *a9
 #define PARAMETERS_11 PARAMETERS_10, void *a10
 #define PARAMETERS_12 PARAMETERS_11, void *a11
 #define PARAMETERS_13 PARAMETERS_12, void *a12

@@ -1,16 +1,20 @@
-"""GEMM and SYRK as BLAS defines them, made into requests; CBLAS and Fortran differ in spelling the flags."""
+"""Products of BLAS level 3 as BLAS defines them, made into requests. CBLAS and Fortran differ in spelling flags.
+
+What is stored, transposed, on the right or in the upper triangle becomes views and a few words of the request;
+nothing is computed here, but that complex conjugates are copies.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from numtrn.intercept.gate import Caught
 from numtrn.intercept.views import conjugated, copy_triangle, matrix, scalar_at
-from numtrn.request import Array, Gemm, Operands, Routine, Triangle
+from numtrn.request import Array, Gemm, Operands, Request, Routine, Triangle
 
-__all__ = ["Stored", "gemm", "observed", "syrk"]
+__all__ = ["Stored", "flipped", "gemm", "observed", "symm", "syr2k", "syrk", "trmm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +23,37 @@ class Stored:
 
     function: str
     dtype: str
-    by_rows: bool
+    by_rows: bool = False
 
-    def operand(self, address: int, rows: int, columns: int, leading: int, trans: str) -> Array:
-        """An operand as it reads in the product: of ``rows`` and ``columns`` after "N", "T" or "C"."""
+    @property
+    def complex(self) -> bool:
+        """Whether elements are complex."""
+        return np.dtype(self.dtype).kind == "c"
+
+    def matrix(self, address: int, rows: int, columns: int, leading: int, trans: str = "N") -> Array:
+        """A matrix as it reads in the product: of ``rows`` and ``columns`` after "N", "T" or "C"."""
         if trans == "N":
             return matrix(address, rows, columns, leading, self.dtype, by_rows=self.by_rows)
         stored = matrix(address, columns, rows, leading, self.dtype, by_rows=self.by_rows)
         return conjugated(stored.T, trans == "C")
 
     def result(self, address: int, rows: int, columns: int, leading: int) -> Array:
-        """C, to be written."""
+        """A matrix to be written."""
         return matrix(address, rows, columns, leading, self.dtype, by_rows=self.by_rows, writeable=True)
 
+    def scalar(self, address: int) -> complex:
+        """A factor."""
+        return scalar_at(address, self.dtype)
+
     def scaled(
-        self, request: Gemm, first: Array, second: Array, target: Array, alpha: complex, beta: complex
+        self, request: Gemm, inputs: tuple[Array, ...], target: Array, alpha: complex, beta: complex
     ) -> Caught:
         """The call alpha AB + beta C; C is an operand only where it is read."""
+        request = replace(request, reads_c=beta != 0)
         if alpha == 0:  # BLAS does not look at A and B then, whatever NaN they hold
-            reason = "alpha is 0: nothing to multiply"
-            return observed(request.function, request.dtype, request.shapes, request.work, reason)
+            return unmultiplied(request)
         operands = Operands(
-            inputs=(first[None], second[None]),
+            inputs=tuple(operand[None] for operand in inputs),
             c=target[None] if request.reads_c else None,
             alpha=alpha,
             beta=beta,
@@ -54,6 +67,11 @@ class Stored:
                 copy_triangle(target, value[0], triangle)
 
         return Caught(request, operands, store)
+
+
+def flipped(triangle: Triangle) -> Triangle:
+    """The triangle of a matrix that the given one of its transpose is."""
+    return "upper" if triangle == "lower" else "lower"
 
 
 def gemm(
@@ -73,14 +91,12 @@ def gemm(
     ldc: int,
 ) -> Caught:
     """C = alpha op(A) op(B) + beta C; arguments as in BLAS, arrays and scalars by address."""
-    factor = scalar_at(beta, stored.dtype)
     return stored.scaled(
-        Gemm(function=stored.function, dtype=stored.dtype, m=m, k=k, n=n, reads_c=factor != 0),
-        stored.operand(a, m, k, lda, trans_a),
-        stored.operand(b, k, n, ldb, trans_b),
+        Gemm(function=stored.function, dtype=stored.dtype, m=m, k=k, n=n),
+        (stored.matrix(a, m, k, lda, trans_a), stored.matrix(b, k, n, ldb, trans_b)),
         stored.result(c, m, n, ldc),
-        scalar_at(alpha, stored.dtype),
-        factor,
+        stored.scalar(alpha),
+        stored.scalar(beta),
     )
 
 
@@ -96,25 +112,167 @@ def syrk(
     beta: int,
     c: int,
     ldc: int,
+    *,
+    hermitian: bool = False,
 ) -> Caught:
-    """One triangle of C = alpha op(A) op(A)^T + beta C; arguments as for `gemm`."""
-    factor = scalar_at(beta, stored.dtype)
-    if trans == "C" and np.dtype(stored.dtype).kind == "c":
-        reason = "complex SYRK does not know trans='C': BLAS says so itself"
-        return observed(stored.function, stored.dtype, ((n, k),), n * (n + 1) // 2 * k, reason)
-    # For real types "C" is another word for "T".
-    operand = stored.operand(a, n, k, lda, "N" if trans == "N" else "T")
+    """One triangle of C = alpha op(A) op(A)^T + beta C, or of the Hermitian one; arguments as for `gemm`."""
     request = Gemm(
         function=stored.function,
         dtype=stored.dtype,
         m=n,
         k=k,
         n=n,
-        reads_c=factor != 0,
+        structure="herk" if hermitian else "syrk",
         triangle=triangle,
     )
+    wrong = _wrong_trans(stored, trans, hermitian)
+    if wrong:
+        return refused(request, wrong)
+    first = stored.matrix(a, n, k, lda, trans if stored.complex or trans == "N" else "T")
+    second = conjugated(first, hermitian).T
+    factors = stored.scalar(alpha), stored.scalar(beta)
+    if hermitian:
+        factors = factors[0].real, factors[1].real
+    return stored.scaled(request, (first, second), stored.result(c, n, n, ldc), *factors)
+
+
+def syr2k(
+    stored: Stored,
+    triangle: Triangle,
+    trans: str,
+    n: int,
+    k: int,
+    alpha: int,
+    a: int,
+    lda: int,
+    b: int,
+    ldb: int,
+    beta: int,
+    c: int,
+    ldc: int,
+    *,
+    hermitian: bool = False,
+) -> Caught:
+    """One triangle of C = alpha op(A) op(B)^T + alpha op(B) op(A)^T + beta C, or of the Hermitian one."""
+    request = Gemm(
+        function=stored.function,
+        dtype=stored.dtype,
+        m=n,
+        k=2 * k,
+        n=n,
+        structure="her2k" if hermitian else "syr2k",
+        triangle=triangle,
+    )
+    wrong = _wrong_trans(stored, trans, hermitian)
+    if wrong:
+        return refused(request, wrong)
+    op = trans if stored.complex or trans == "N" else "T"
+    inputs = stored.matrix(a, n, k, lda, op), stored.matrix(b, n, k, ldb, op)
+    factor = stored.scalar(beta)
     target = stored.result(c, n, n, ldc)
-    return stored.scaled(request, operand, operand.T, target, scalar_at(alpha, stored.dtype), factor)
+    return stored.scaled(
+        request, inputs, target, stored.scalar(alpha), factor.real if hermitian else factor
+    )
+
+
+def symm(
+    stored: Stored,
+    side: str,
+    triangle: Triangle,
+    m: int,
+    n: int,
+    alpha: int,
+    a: int,
+    lda: int,
+    b: int,
+    ldb: int,
+    beta: int,
+    c: int,
+    ldc: int,
+    *,
+    hermitian: bool = False,
+) -> Caught:
+    """C = alpha A B + beta C, or alpha B A + beta C, with A symmetric or Hermitian."""
+    order = m if side == "L" else n
+    symmetric = stored.matrix(a, order, order, lda)
+    other, target = stored.matrix(b, m, n, ldb), stored.result(c, m, n, ldc)
+    if side == "R":  # C^T = A^T B^T + C^T, and a Hermitian A^T is the conjugate of A
+        symmetric, other, target = conjugated(symmetric, hermitian), other.T, target.T
+    request = Gemm(
+        function=stored.function,
+        dtype=stored.dtype,
+        m=order,
+        k=order,
+        n=n if side == "L" else m,
+        structure="hemm" if hermitian else "symm",
+        stored=triangle,
+    )
+    return stored.scaled(request, (symmetric, other), target, stored.scalar(alpha), stored.scalar(beta))
+
+
+def trmm(
+    stored: Stored,
+    side: str,
+    triangle: Triangle,
+    trans: str,
+    diag: str,
+    m: int,
+    n: int,
+    alpha: int,
+    a: int,
+    lda: int,
+    b: int,
+    ldb: int,
+) -> Caught:
+    """B = alpha op(A) B, or alpha B op(A), with A triangular."""
+    order = m if side == "L" else n
+    factor, uplo = triangular(stored, side, triangle, trans, a, order, lda)
+    target = stored.result(b, m, n, ldb)
+    if side == "R":
+        target = target.T
+    request = Gemm(
+        function=stored.function,
+        dtype=stored.dtype,
+        m=order,
+        k=order,
+        n=target.shape[1],
+        structure="trmm",
+        stored=uplo,
+        unit=diag == "U",
+    )
+    return stored.scaled(request, (factor, target), target, stored.scalar(alpha), 0)
+
+
+def triangular(
+    stored: Stored, side: str, triangle: Triangle, trans: str, a: int, n: int, lda: int
+) -> tuple[Array, Triangle]:
+    """A triangular matrix as it stands on the left, and which triangle of it is read.
+
+    On the right, B op(A) is the transpose of op(A)^T B^T.
+    """
+    factor = stored.matrix(a, n, n, lda)
+    if (side == "L") != (trans == "N"):
+        factor, triangle = factor.T, flipped(triangle)
+    return conjugated(factor, trans == "C"), triangle
+
+
+def _wrong_trans(stored: Stored, trans: str, hermitian: bool) -> str:
+    """Why BLAS will not have this ``trans``; empty when it will."""
+    unknown = "T" if hermitian else "C"
+    if not stored.complex or trans != unknown:
+        return ""
+    kind = "Hermitian" if hermitian else "complex symmetric"
+    return f"a {kind} update does not know trans={unknown!r}: BLAS says so itself"
+
+
+def unmultiplied(request: Request) -> Caught:
+    """A call whose alpha is zero."""
+    return refused(request, "alpha is 0: nothing to multiply")
+
+
+def refused(request: Request, reason: str) -> Caught:
+    """A call that is only noted, for what is special in it."""
+    return observed(request.function, request.dtype, request.shapes, request.work, reason)
 
 
 def observed(

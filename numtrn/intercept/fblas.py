@@ -1,8 +1,8 @@
 """L2: the Fortran BLAS and LAPACK routines behind SciPy's f2py objects.
 
 Each object in ``scipy.linalg.blas`` and ``scipy.linalg.lapack`` holds the address of its routine, which is
-pointed at a thunk; the objects stay what they are. GEMM and SYRK have kernels; the others are noted, so that
-a session says that they stay with SciPy. This is the only module that imports scipy, and only on installing.
+pointed at a thunk; the objects stay what they are. This is the only module that imports scipy, and only on
+installing.
 """
 
 from __future__ import annotations
@@ -10,102 +10,112 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from numtrn.intercept import blas
+from numtrn.intercept import blas, solves
 from numtrn.intercept.gate import Caught, hook, set_handler
 from numtrn.intercept.views import DTYPES, integer_at, letter_at
 from numtrn.request import Array
 
 __all__ = ["install", "probe", "uninstall"]
 
-Words = tuple[int, ...]
-Shapes = tuple[tuple[int, ...], ...]
-
-
-# ---- What the routines without a kernel work on ----
-
-
-def _sided(words: Words, m: int, n: int) -> Shapes:
-    """A square matrix on the left or the right of an (m, n) one; given are the positions of m and n."""
-    rows, columns = integer_at(words[m]), integer_at(words[n])
-    square = rows if letter_at(words[0]) == "L" else columns
-    return (square, square), (rows, columns)
-
-
-def _update(words: Words) -> Shapes:
-    n, k = integer_at(words[2]), integer_at(words[3])
-    return (n, k), (k, n)
-
-
-def _solved(words: Words) -> Shapes:
-    n, right_hand_sides = integer_at(words[3]), integer_at(words[4])
-    return (n, n), (n, right_hand_sides)
-
-
-def _factored(words: Words) -> Shapes:
-    n = integer_at(words[1])
-    return ((n, n),)
-
-
 # ---- The routines ----
 
-# Positions of integers among the arguments, which are all addresses.
-GEMM_INTEGERS = (2, 3, 4, 7, 9, 12)
-SYRK_INTEGERS = (2, 3, 6, 9)
-
-
-def _gemm(function: str, dtype: str, _: float, words: bytes) -> Caught:
-    trans_a, trans_b, *rest = _with_integers(words, GEMM_INTEGERS)
-    stored = blas.Stored(function, dtype, by_rows=False)
-    return blas.gemm(stored, letter_at(trans_a), letter_at(trans_b), *rest)
-
-
-def _syrk(function: str, dtype: str, _: float, words: bytes) -> Caught:
-    uplo, trans, *rest = _with_integers(words, SYRK_INTEGERS)
-    stored = blas.Stored(function, dtype, by_rows=False)
-    return blas.syrk(stored, "upper" if letter_at(uplo) == "U" else "lower", letter_at(trans), *rest)
-
-
-def _noted(shapes: Callable[[Words], Shapes], function: str, dtype: str, work: float, words: bytes) -> Caught:
-    routine = function.rsplit(".", 1)[1][1:]
-    reason = f"no kernel yet for ?{routine}: it stays with SciPy"
-    return blas.observed(function, dtype, shapes(_unpack(words)), work, reason, contraction=False)
-
-
-def _with_integers(words: bytes, positions: tuple[int, ...]) -> Words:
-    """The arguments, with the integers among them read."""
-    return tuple(integer_at(word) if i in positions else word for i, word in enumerate(_unpack(words)))
-
-
-def _unpack(words: bytes) -> Words:
-    return struct.unpack(f"{len(words) // 8}q", words)
+Recognise = Callable[..., Caught]
 
 
 @dataclass(frozen=True, slots=True)
 class Routine:
-    """One family of routines: the prefixes it exists for, and what makes a caught call of it."""
+    """One family of routines.
+
+    Attributes
+    ----------
+    prefixes
+        Types that it exists for.
+    arguments
+        A letter for each: ``l`` a character, ``u`` the uplo, ``i`` an integer, ``a`` an address that stays one.
+    recognise
+        Makes a caught call of them.
+    module
+        Of SciPy.
+    """
 
     prefixes: str
-    recognise: Callable[[str, str, float, bytes], Caught]
+    arguments: str
+    recognise: Recognise
     module: str = "blas"
 
 
+@dataclass(frozen=True, slots=True)
+class ScipyHost:
+    """SciPy's own routines, for blocks on a diagonal; see `numtrn.request.Host`."""
+
+    trsm: Any
+    potrf: Any
+
+    def solve(self, factor: Array, columns: Array, *, unit: bool) -> None:
+        """See `numtrn.request.Host.solve`; the transposed problem is solved, in place for Fortran."""
+        self.trsm(1, factor, columns.T, side=1, lower=1, trans_a=1, diag=int(unit), overwrite_b=1)
+
+    def cholesky(self, a: Array) -> tuple[Array, int]:
+        """See `numtrn.request.Host.cholesky`."""
+        lower, info = self.potrf(a, lower=1, clean=1)
+        return lower, int(info)
+
+
+@cache
+def host(dtype: str) -> ScipyHost:
+    """SciPy's routines for a dtype. Whoever calls them from a caught call is busy, and is not caught."""
+    from scipy.linalg import blas as scipy_blas
+    from scipy.linalg import lapack
+
+    prefix = next(letter for letter, name in DTYPES.items() if name == dtype)
+    return ScipyHost(getattr(scipy_blas, prefix + "trsm"), getattr(lapack, prefix + "potrf"))
+
+
+def _with_host(recognise: Recognise) -> Recognise:
+    return lambda stored, *arguments: recognise(host(stored.dtype), stored, *arguments)
+
+
+HERMITIAN = {"hermitian": True}
+
 ROUTINES = {
-    "gemm": Routine("sdcz", _gemm),
-    "syrk": Routine("sdcz", _syrk),
-    "herk": Routine("cz", partial(_noted, _update)),
-    "symm": Routine("sdcz", partial(_noted, partial(_sided, m=2, n=3))),
-    "hemm": Routine("cz", partial(_noted, partial(_sided, m=2, n=3))),
-    "syr2k": Routine("sdcz", partial(_noted, _update)),
-    "her2k": Routine("cz", partial(_noted, _update)),
-    "trmm": Routine("sdcz", partial(_noted, partial(_sided, m=4, n=5))),
-    "trsm": Routine("sdcz", partial(_noted, partial(_sided, m=4, n=5))),
-    "trtrs": Routine("sdcz", partial(_noted, _solved), "lapack"),
-    "potrf": Routine("sdcz", partial(_noted, _factored), "lapack"),
+    "gemm": Routine("sdcz", "lliiiaaiaiaai", blas.gemm),
+    "syrk": Routine("sdcz", "uliiaaiaai", blas.syrk),
+    "herk": Routine("cz", "uliiaaiaai", partial(blas.syrk, **HERMITIAN)),
+    "symm": Routine("sdcz", "luiiaaiaiaai", blas.symm),
+    "hemm": Routine("cz", "luiiaaiaiaai", partial(blas.symm, **HERMITIAN)),
+    "syr2k": Routine("sdcz", "uliiaaiaiaai", blas.syr2k),
+    "her2k": Routine("cz", "uliiaaiaiaai", partial(blas.syr2k, **HERMITIAN)),
+    "trmm": Routine("sdcz", "lulliiaaiai", blas.trmm),
+    "trsm": Routine("sdcz", "lulliiaaiai", _with_host(solves.trsm)),
+    "trtrs": Routine("sdcz", "ulliiaiaia", _with_host(solves.trtrs), "lapack"),
+    "potrs": Routine("sdcz", "uiiaiaia", _with_host(solves.potrs), "lapack"),
+    "getrs": Routine("sdcz", "liiaiaaia", _with_host(solves.getrs), "lapack"),
+    "potrf": Routine("sdcz", "uiaia", _with_host(solves.potrf), "lapack"),
+}
+
+
+def _recognised(routine: Routine, function: str, dtype: str, _: float, words: bytes) -> Caught:
+    """A caught call, from the addresses of its arguments."""
+    addresses = struct.unpack(f"{len(words) // 8}q", words)
+    arguments = [READERS[kind](word) for kind, word in zip(routine.arguments, addresses, strict=True)]
+    return routine.recognise(blas.Stored(function, dtype), *arguments)
+
+
+def _uplo_at(address: int) -> str:
+    return "upper" if letter_at(address) == "U" else "lower"
+
+
+READERS: dict[str, Callable[[int], Any]] = {
+    "l": letter_at,
+    "u": _uplo_at,
+    "i": integer_at,
+    "a": lambda address: address,
 }
 
 
@@ -123,7 +133,7 @@ def install() -> None:
     """
     for routine, name, module in _present():
         dtype = DTYPES[name[0]]
-        recognise = partial(routine.recognise, f"scipy.linalg.{routine.module}.{name}", dtype)
+        recognise = partial(_recognised, routine, f"scipy.linalg.{routine.module}.{name}", dtype)
         set_handler(f"fortran_{name}", recognise)
         thing = getattr(module, name)
         hook.replace_fortran(thing, f"fortran_{name}", False)

@@ -16,7 +16,7 @@ from numtrn.intercept import blas
 from numtrn.intercept.gate import Caught, hook, set_handler
 from numtrn.intercept.private import ufunc_api
 from numtrn.intercept.views import view
-from numtrn.request import Array, Gemm, Operands
+from numtrn.request import Array, Gemm, Operands, Structure
 
 __all__ = ["install", "probe", "uninstall"]
 
@@ -69,7 +69,11 @@ def _gemm(dtype: str, _: float, words: bytes) -> Caught:
         view(b, (batch, k, n), (batch_b, b_rows, b_columns), dtype),
     )
     target = view(c, (batch, m, n), (batch_c, c_rows, c_columns), dtype, writeable=True)
-    request = Gemm(function=FUNCTION, dtype=dtype, batch=batch, m=m, k=k, n=n)
+    if batch == 1:
+        batch_a = batch_b = 0
+    first, second = (a, m, batch_a, a_rows, a_columns), (b, n, batch_b, b_columns, b_rows)
+    structure: Structure = "syrk" if first == second else "general"  # one matrix and its transpose
+    request = Gemm(function=FUNCTION, dtype=dtype, batch=batch, m=m, k=k, n=n, structure=structure)
     return Caught(request, Operands(inputs=inputs), partial(np.copyto, target))
 
 

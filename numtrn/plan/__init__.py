@@ -1,7 +1,12 @@
 """Request, options and machine facts in; `Plan` or `Refusal` out. No array is touched here."""
 
+from numtrn.plan.blocked import BlockedPlan
 from numtrn.plan.decide import DEFAULT_MIN_WORK, DTYPES, make_plan, threshold
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.tiling import Tiling
 
-__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "Plan", "Refusal", "Tiling", "make_plan", "threshold"]
+__all__ = [
+    "DEFAULT_MIN_WORK",
+    "DTYPES",
+    "BlockedPlan",
+    "Plan", "Refusal", "Tiling", "make_plan", "threshold"]

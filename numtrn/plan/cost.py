@@ -43,10 +43,17 @@ class Prediction:
         """One after the other, nothing overlapped."""
         return self.device + self.link + self.fixed
 
+    def __str__(self) -> str:
+        parts = ((self.device, "device"), (self.link, "link"), (self.fixed, "calls"))
+        return " + ".join(f"{seconds * 1e3:.3g} ms {name}" for seconds, name in parts)
+
     def __add__(self, other: Prediction) -> Prediction:
         return Prediction(
             device=self.device + other.device, link=self.link + other.link, fixed=self.fixed + other.fixed
         )
+
+    def __mul__(self, times: int) -> Prediction:
+        return Prediction(device=times * self.device, link=times * self.link, fixed=times * self.fixed)
 
 
 def predict(tiling: Tiling, passes: int, chip: Chip) -> Prediction:

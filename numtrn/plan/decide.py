@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
 from numtrn.plan import host
+from numtrn.plan.blocked import BlockedPlan, Step, Update, largest_block, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.tiling import Tiling, tile_gemm
 from numtrn.plan.words import prefers_karatsuba, tile_karatsuba, tile_least, tile_products
 from numtrn.precision import Scheme, choose
-from numtrn.request import Contraction, Gemm, Request, Routine
+from numtrn.request import Cholesky, Contraction, Gemm, Request, Routine, Solve
 
 __all__ = ["DEFAULT_MIN_WORK", "DTYPES", "make_plan", "make_tilings", "threshold"]
 
@@ -24,6 +26,9 @@ DTYPES = ("float32", "float64", "complex64", "complex128")
 
 DEFAULT_MIN_WORK = 1_000_000
 """Multiply-adds below which, unless the user says otherwise, nothing is looked at."""
+
+FEW = 64
+"""Right-hand sides of a solve up to which NumPy keeps it."""
 
 THIN = 16
 """With the plan deciding, M and N of at least this; below it a product is bound by reading its operands."""
@@ -49,7 +54,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 def make_plan(
     request: Request, options: Options, target: str, probed: Mapping[str, str] = NOTHING
-) -> Plan | Refusal:
+) -> Plan | BlockedPlan | Refusal:
     """Decide who computes a request.
 
     Parameters
@@ -66,42 +71,49 @@ def make_plan(
 
     Returns
     -------
-    Plan or Refusal
-        Both say why.
+    Plan, BlockedPlan or Refusal
+        All say why.
     """
-    if isinstance(request, Routine):
-        return Refusal(request=request, reason=request.reason)
-    if request.dtype not in DTYPES:
-        reason = f"{request.dtype} has no kernel; {', '.join(DTYPES)} do"
-        return Refusal(request=request, reason=reason)
+    try:
+        if isinstance(request, Routine):
+            raise _RefusedError(request.reason)
+        if request.dtype not in DTYPES:
+            raise _RefusedError(f"{request.dtype} has no kernel; {', '.join(DTYPES)} do")
+        if isinstance(request, Solve | Cholesky):
+            return _blocked(request, options, target, probed)
+        return _product(request, options, target, probed)
+    except _RefusedError as refused:
+        return Refusal(request=request, reason=str(refused))
+
+
+class _RefusedError(Exception):
+    """A request is none for a kernel; the text says why."""
+
+
+def _product(
+    request: Gemm | Contraction, options: Options, target: str, probed: Mapping[str, str]
+) -> Plan:
+    """The plan of one product."""
     folding: Folding | None = None
     gemm = request
     if isinstance(request, Contraction):
         folded = fold(request)
         if isinstance(folded, str):
-            return Refusal(request=request, reason=folded)
+            raise _RefusedError(folded)
         folding, gemm = folded, folded.gemm
     assert isinstance(gemm, Gemm)
-    reason = _objection(gemm, options, target)
-    if reason:
-        return Refusal(request=request, reason=reason)
+    if gemm.work == 0:  # np.ones((3, 0)) @ np.ones((0, 3))
+        raise _RefusedError(f"nothing to multiply: batch {gemm.batch}, m {gemm.m}, k {gemm.k}, n {gemm.n}")
+    _large_enough(gemm.work, options, target)
+    if options.min_work is None and min(gemm.m, gemm.n) < THIN:
+        raise _RefusedError(f"m = {gemm.m}, n = {gemm.n}: thinner than {THIN}, bound by reading its operands")
     chip = CHIPS[options.chip]
-    scheme = choose(gemm.dtype, options.precision, gemm.k)
-    rests_on = "digits" if scheme.maximum_slices is not None else str(options.precision)
-    if rests_on in probed:
-        return Refusal(request=request, reason=probed[rests_on])
+    scheme = _scheme(gemm.dtype, options, gemm.k, probed)
     tilings = make_tilings(gemm, scheme, chip)
     prediction = _predict(gemm, scheme, tilings, chip)
-    numpy_seconds = None
-    reason = _merit(gemm, options)
-    if options.min_work is None and target == "neuron":
-        numpy_seconds = host.predicted_seconds(gemm)
-        reason = (
-            f"device, link and calls {prediction.total:.2g} s against NumPy {numpy_seconds:.2g} s, predicted"
-        )
-        if prediction.total >= numpy_seconds:
-            return Refusal(request=request, reason=reason)
-        scheme = _affordable(gemm, scheme, chip, numpy_seconds)
+    merit = _merit(gemm.work, prediction, gemm.dtype, options, target)
+    if merit.numpy_seconds is not None:
+        scheme = _affordable(gemm, scheme, chip, merit.numpy_seconds)
     return Plan(
         request=request,
         gemm=gemm,
@@ -111,9 +123,82 @@ def make_plan(
         target=target,
         chip=chip.name,
         prediction=prediction,
-        numpy_seconds=numpy_seconds,
-        reason=reason,
+        numpy_seconds=merit.numpy_seconds,
+        reason=merit.reason,
     )
+
+
+def _blocked(
+    request: Solve | Cholesky, options: Options, target: str, probed: Mapping[str, str]
+) -> BlockedPlan:
+    """The plan of a solve or of a factorisation."""
+    if request.n < 2 or request.work == 0:
+        raise _RefusedError(f"n = {request.n}: nothing to multiply")
+    _large_enough(request.work, options, target)
+    if options.min_work is None and isinstance(request, Solve) and request.columns <= FEW:
+        raise _RefusedError(
+            f"{request.columns} right-hand sides, at most {FEW}: bound by reading the triangular matrix"
+        )
+    chip = CHIPS[options.chip]
+    scheme = _scheme(request.dtype, options, request.n, probed)
+    direct = TRSM_LIMIT if request.dtype == "float32" and scheme.operand_dtype == "float32" else 0
+    block = largest_block(request.n)
+    made = steps(request, block, direct)
+    prediction = sum(
+        (_predict_step(step, request.dtype, options, direct, chip) * count for step, count in made),
+        start=Prediction(device=0.0, link=0.0, fixed=0.0),
+    )
+    merit = _merit(request.work, prediction, request.dtype, options, target)
+    return BlockedPlan(
+        request=request,
+        scheme=scheme,
+        kernel="trsm" if direct else scheme.kernel,
+        block=block,
+        direct=direct,
+        steps=made,
+        precision=options.precision,
+        target=target,
+        chip=chip.name,
+        prediction=prediction,
+        numpy_seconds=merit.numpy_seconds,
+        reason=merit.reason,
+    )
+
+
+def _scheme(dtype: str, options: Options, k: int, probed: Mapping[str, str]) -> Scheme:
+    """The scheme of a type, unless a probe speaks against it."""
+    scheme = choose(dtype, options.precision, k)
+    rests_on = "digits" if scheme.maximum_slices is not None else str(options.precision)
+    if rests_on in probed:
+        raise _RefusedError(probed[rests_on])
+    return scheme
+
+
+def _large_enough(work: int, options: Options, target: str) -> None:
+    least = threshold(options, target)
+    if work < least:
+        name = "min_work" if options.min_work is not None else "the plan's least,"
+        raise _RefusedError(f"{work:,} multiply-adds are below {name} {least:,.0f}")
+
+
+class _Merit(NamedTuple):
+    """Why a kernel, and the seconds of NumPy where they decided."""
+
+    reason: str
+    numpy_seconds: float | None = None
+
+
+def _merit(work: int, prediction: Prediction, dtype: str, options: Options, target: str) -> _Merit:
+    """The one comparison: predicted device, link and calls against predicted BLAS on this host."""
+    if options.min_work is not None:
+        return _Merit(f"{work:,} multiply-adds, min_work is {options.min_work:,}")
+    if target != "neuron":
+        return _Merit(f"{work:,} multiply-adds, the plan's least is {DEFAULT_MIN_WORK:,}")
+    numpy_seconds = host.predicted_seconds(work, dtype)
+    reason = f"device, link and calls {prediction.total:.2g} s against NumPy {numpy_seconds:.2g} s, predicted"
+    if prediction.total >= numpy_seconds:
+        raise _RefusedError(reason)
+    return _Merit(reason, numpy_seconds)
 
 
 def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip, slices: int | None = None) -> tuple[Tiling, ...]:
@@ -131,25 +216,6 @@ def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip, slices: int | None = No
 def itemsize(operand_dtype: str) -> int:
     """Bytes of an element as a kernel's operand."""
     return 2 if operand_dtype in ("bfloat16", "float16") else 4
-
-
-def _objection(gemm: Gemm, options: Options, target: str) -> str:
-    """Why this product is none for a kernel, whatever it costs; empty when nothing stands against it."""
-    if gemm.work == 0:  # np.ones((3, 0)) @ np.ones((0, 3))
-        return f"nothing to multiply: batch {gemm.batch}, m {gemm.m}, k {gemm.k}, n {gemm.n}"
-    least = threshold(options, target)
-    if gemm.work < least:
-        name = "min_work" if options.min_work is not None else "the plan's least,"
-        return f"{gemm.work:,} multiply-adds are below {name} {least:,.0f}"
-    if options.min_work is None and min(gemm.m, gemm.n) < THIN:
-        return f"m = {gemm.m}, n = {gemm.n}: thinner than {THIN}, bound by reading its operands"
-    return ""
-
-
-def _merit(gemm: Gemm, options: Options) -> str:
-    least = DEFAULT_MIN_WORK if options.min_work is None else options.min_work
-    whose = "the plan's least" if options.min_work is None else "min_work"
-    return f"{gemm.work:,} multiply-adds, {whose} is {least:,}"
 
 
 def _affordable(gemm: Gemm, scheme: Scheme, chip: Chip, numpy_seconds: float) -> Scheme:
@@ -173,3 +239,14 @@ def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip
         return predict(tilings[0], passes, chip)
     least = tile_least(guard.batch, guard.m, guard.k, guard.n)
     return predict_words(tilings, chip) + predict(least, 1, chip)
+
+
+def _predict_step(step: Step, dtype: str, options: Options, direct: int, chip: Chip) -> Prediction:
+    """Times of a product between blocks, or of a block on the diagonal, on the host unless a kernel solves it."""
+    if isinstance(step, Update):
+        gemm = Gemm(function="", dtype=dtype, m=step.m, k=step.k, n=step.n, structure=step.structure)
+        scheme = choose(dtype, options.precision, step.k)
+        return _predict(gemm, scheme, make_tilings(gemm, scheme, chip), chip)
+    if direct and step.columns:
+        return predict(tile_trsm(step.n, step.columns), chip.fp32_passes, chip)
+    return Prediction(device=0.0, link=0.0, fixed=host.predicted_seconds(step.work, dtype))

@@ -55,12 +55,17 @@ class Plan:
     @property
     def kernel(self) -> str:
         """Name of the kernel."""
-        return self.scheme.kernel
+        return self.tilings[0].kernel if self.scheme.maximum_slices is None else self.scheme.kernel
 
     @property
     def bound(self) -> float:
         """Promised componentwise error in units of u |A||B|."""
         return self.scheme.bound(self.gemm.k)
+
+    @property
+    def measure(self) -> str:
+        """What `bound` is a multiple of, beside the unit."""
+        return "|A||B|"
 
     def __str__(self) -> str:
         gemm = self.gemm
@@ -78,8 +83,7 @@ class Plan:
                 for tiling in self.tilings
             ),
             f"  target    {self.target}, {self.chip}",
-            f"  predicted {_ms(self.prediction.device)} device + {_ms(self.prediction.link)} link + "
-            f"{_ms(self.prediction.fixed)} calls (from published figures, not measured)",
+            f"  predicted {self.prediction} (from published figures, not measured)",
         ]
         if self.folding is not None:
             fold = self.folding

@@ -1,0 +1,117 @@
+"""Operands of a request as one product AB, and a product as the request wants it.
+
+Which matrices a structure makes known beyond what is stored, and how an einsum's labels fold, becomes plain
+matrices here, and alpha, beta and C are applied. Nothing the caller owns is written.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from numtrn.plan import Plan
+from numtrn.request import Array, Contraction, Gemm, Operands, Triangular
+
+__all__ = ["as_asked", "as_gemm", "as_scaled", "as_triangular"]
+
+
+def as_gemm(plan: Plan, operands: Operands) -> tuple[Array, Array]:
+    """The operands as A (batch, m, k) and B (batch, k, n) of the plan's dtype; views where strides allow."""
+    folding, gemm = plan.folding, plan.gemm
+    first, second = (operand.astype(gemm.dtype, copy=False) for operand in operands.inputs)
+    if folding is not None:
+        a = _regroup(first, folding.first, (folding.batch, folding.left, folding.contracted))
+        b = _regroup(second, folding.second, (folding.batch, folding.contracted, folding.right))
+        return a, b
+    match gemm.structure:
+        case "syr2k":
+            return _beside(first, second), _beside(second, first).swapaxes(1, 2)
+        case "her2k":
+            factor = like(operands.alpha, first.dtype)
+            lhs = _beside(factor * first, factor.conj() * second)
+            return lhs, _beside(second, first).conj().swapaxes(1, 2)
+        case "symm" | "hemm":
+            return _mirrored(first, gemm), second
+        case "trmm":
+            assert gemm.stored is not None
+            factor = as_triangular(first, Triangular(uplo=gemm.stored, unit=gemm.unit))
+            return (factor[:, ::-1, ::-1], second[:, ::-1]) if _reversed(gemm) else (factor, second)
+        case _:
+            return first, second
+
+
+def as_asked(plan: Plan, product: Array, operands: Operands) -> Array:
+    """A product (batch, m, n) as the request wants it: alpha AB + beta C, or an einsum's axes.
+
+    C is not read when beta is zero. The diagonal of a Hermitian result is real, whatever that of C says.
+    """
+    folding, gemm = plan.folding, plan.gemm
+    if folding is not None:
+        assert isinstance(plan.request, Contraction)
+        labels = folding.batch + folding.left + folding.right
+        extents = plan.request.extents
+        spread = product.reshape([extents[label] for label in labels])
+        return spread.transpose([labels.index(label) for label in folding.output])
+    if _reversed(gemm):
+        product = product[:, ::-1]
+    if operands.alpha != 1 and gemm.structure != "her2k":  # whose alpha is in the product
+        product = like(operands.alpha, product.dtype) * product
+    if gemm.reads_c and operands.c is not None:
+        # A factor of one is not multiplied: 1 * (inf + 0j) is inf + nan j.
+        factor = None if operands.beta == 1 else like(operands.beta, product.dtype)
+        product = product + (operands.c if factor is None else factor * operands.c)
+    if gemm.hermitian and product.dtype.kind == "c":
+        diagonal = np.einsum("bii->bi", product)
+        diagonal.imag = 0
+    return product
+
+
+def as_scaled(alpha: complex, columns: Array) -> Array:
+    """The right-hand sides alpha B, a fresh array in C order."""
+    scaled = np.array(columns, order="C")
+    if alpha != 1:
+        scaled *= like(alpha, scaled.dtype)
+    return scaled
+
+
+def as_triangular(matrix: Array, factor: Triangular) -> Array:
+    """The triangle (..., n, n) that is read of a factor, zeros beside it, a unit diagonal written out."""
+    triangle: Array = (np.tril if factor.uplo == "lower" else np.triu)(matrix)
+    if factor.unit:
+        np.einsum("...ii->...i", triangle)[...] = 1
+    return triangle
+
+
+def like(factor: complex, dtype: np.dtype[Any]) -> Any:
+    """A factor as a scalar of the dtype, so that it promotes nothing."""
+    return dtype.type(factor if dtype.kind == "c" else complex(factor).real)
+
+
+def _reversed(gemm: Gemm) -> bool:
+    """Whether rows and columns change places so that a triangular A is lower."""
+    return gemm.structure == "trmm" and gemm.stored == "upper"
+
+
+def _beside(first: Array, second: Array) -> Array:
+    """Two matrices side by side along the last axis."""
+    return np.concatenate((first, second), axis=2)
+
+
+def _mirrored(matrix: Array, gemm: Gemm) -> Array:
+    """A symmetric or Hermitian matrix in full, of the triangle that is read."""
+    lower = gemm.stored == "lower"
+    triangle, beside = (np.tril(matrix), np.tril(matrix, -1)) if lower else (np.triu(matrix), np.triu(matrix, 1))
+    if gemm.structure == "hemm" and matrix.dtype.kind == "c":
+        beside = beside.conj()
+        np.einsum("bii->bi", triangle).imag = 0
+    whole: Array = triangle + beside.swapaxes(1, 2)
+    return whole
+
+
+def _regroup(operand: Array, term: str, groups: tuple[str, str, str]) -> Array:
+    axes = [term.index(label) for group in groups for label in group]
+    shape = dict(zip(term, operand.shape, strict=True))
+    folded = [prod(shape[label] for label in group) for group in groups]
+    return operand.transpose(axes).reshape(folded)

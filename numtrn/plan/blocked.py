@@ -1,0 +1,203 @@
+"""How a triangular solve or a Cholesky factorisation is cut: blocks on the diagonal, and updates between them.
+
+Both halve their matrix until a block is left that the host takes, or that a kernel solves whole; everything
+between is products. Halves are powers of two times the block, so that few shapes are compiled. Functions of
+plain integers; the arithmetic is `numtrn.blocked`'s.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from numtrn.plan.cost import Prediction
+from numtrn.precision import Scheme
+from numtrn.request import Cholesky, Solve, Structure, shape_text
+
+__all__ = ["BLOCK", "BlockedPlan", "Diagonal", "Step", "Update", "halves", "largest_block", "levels", "steps"]
+
+BLOCK = 256
+"""Order of a block on the diagonal, by default: the host's share of n^2 / 2 multiply-adds a column is 256 / n."""
+
+COMPLEX = 3
+"""What complex arithmetic multiplies a bound by: N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd
+ed., section 3.6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One product (m, k) by (k, n) between blocks."""
+
+    m: int
+    k: int
+    n: int
+    structure: Structure = "general"
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds."""
+        outputs = self.m * self.n if self.structure == "general" else self.n * (self.n + 1) // 2
+        return outputs * self.k
+
+
+@dataclass(frozen=True, slots=True)
+class Diagonal:
+    """One block (n, n) on a diagonal: solved with for so many columns, or factorised where there are none."""
+
+    n: int
+    columns: int = 0
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds."""
+        return self.n * (self.n + 1) // 2 * self.columns if self.columns else self.n**3 // 6
+
+
+Step: TypeAlias = Update | Diagonal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockedPlan:
+    """What will be done for a solve or a factorisation: blocks, updates, precision scheme, predicted times.
+
+    Attributes
+    ----------
+    request
+        What was asked.
+    scheme
+        How operands of an update become what TensorE multiplies.
+    kernel
+        ``"trsm"`` where blocks are solved by that kernel, else the kernel of the updates.
+    block
+        Order of the blocks on the diagonal that are left to the host.
+    direct
+        Largest order that the kernel solves whole, where the data allow it; 0 where it does not.
+    steps
+        Products between the blocks and blocks on the diagonal, and how often each occurs.
+    precision
+        As asked for.
+    target, chip, prediction, numpy_seconds, reason
+        As of a `numtrn.plan.Plan`; the blocks' time on the host counts as fixed.
+    """
+
+    request: Solve | Cholesky
+    scheme: Scheme
+    kernel: str
+    block: int
+    direct: int
+    steps: tuple[tuple[Step, int], ...]
+    precision: str | float
+    target: str
+    chip: str
+    prediction: Prediction
+    numpy_seconds: float | None
+    reason: str
+
+    @property
+    def bound(self) -> float:
+        """Promised componentwise backward error in units of u |T||X|, or of u |L||L^H|.
+
+        Sums over blocks meet disjoint parts of |T||X|, so that the worst of them counts once: a product, or
+        a solve of a block by the classical bound of its order; each subtraction rounds once more, and so
+        does alpha. Of the kernel's solves the data decide, see `numtrn.precision.inverses`. A factor L is
+        solved for below the diagonal after as many updates again.
+        """
+        return blocked_bound(self.request, self.scheme, self.block)
+
+    @property
+    def measure(self) -> str:
+        """What `bound` is a multiple of, beside the unit."""
+        return "|L||L^H|" if isinstance(self.request, Cholesky) else "|T||X|"
+
+    def __str__(self) -> str:
+        updates = [(step, count) for step, count in self.steps if isinstance(step, Update)]
+        products = sum(count for _, count in updates)
+        work = sum(update.work * count for update, count in updates)
+        blocks = f"on the host in blocks of {self.block}"
+        if self.direct:
+            blocks = f"by kernel trsm up to order {self.direct} where the data allow it, else {blocks}"
+        lines = [
+            f"{self.request.function} {self.request.dtype} {shape_text(self.request.shapes)}: kernel",
+            f"  reason    {self.reason}",
+            f"  diagonal  {blocks}",
+            f"  updates   {products} products, {work:,} multiply-adds",
+            f"  scheme    {self.scheme.name}: {self.scheme.description}",
+            f"  promise   backward error <= {self.bound:g} {self.scheme.unit_text} {self.measure}, componentwise",
+            f"  target    {self.target}, {self.chip}",
+            f"  predicted {self.prediction} (from published figures, not measured)",
+        ]
+        if self.numpy_seconds is not None:
+            lines.append(f"  SciPy     {self.numpy_seconds * 1e3:.3g} ms predicted from NumPy's speed here")
+        return "\n".join(lines)
+
+
+def blocked_bound(request: Solve | Cholesky, scheme: Scheme, block: int) -> float:
+    """See `BlockedPlan.bound`."""
+    half = halves(request.n, block)
+    worst = max(scheme.bound(half), block + 1) * (COMPLEX if scheme.complex else 1)
+    depth = levels(request.n, block)
+    solved = worst + depth + 1
+    return solved + worst + depth if isinstance(request, Cholesky) else solved
+
+
+def largest_block(n: int, block: int = BLOCK) -> int:
+    """The block for a matrix of order n: less than it, so that there is something to multiply.
+
+    >>> largest_block(1500), largest_block(256), largest_block(3)
+    (256, 128, 2)
+    """
+    while block >= n:
+        block //= 2
+    return block
+
+
+def halves(n: int, block: int) -> int:
+    """Rows above the cut of a matrix of more than ``block`` rows: the most of block, 2 block, 4 block ...
+
+    >>> halves(1500, 256), halves(1024, 256), halves(257, 256)
+    (1024, 512, 256)
+    """
+    upper = block
+    while 2 * upper < n:
+        upper *= 2
+    return upper
+
+
+def levels(n: int, block: int) -> int:
+    """Cuts that a row may lie below, one after another."""
+    if n <= block:
+        return 0
+    upper = halves(n, block)
+    return 1 + max(levels(upper, block), levels(n - upper, block))
+
+
+def steps(request: Solve | Cholesky, block: int, direct: int) -> tuple[tuple[Step, int], ...]:
+    """What a request takes, and how often."""
+    if isinstance(request, Cholesky):
+        found = Counter(_cholesky_steps(request.n, block, direct))
+        return tuple(found.items())
+    found = Counter(_solve_steps(request.n, request.columns, max(block, direct)))
+    return tuple((step, count * len(request.factors)) for step, count in found.items())
+
+
+def _solve_steps(n: int, columns: int, block: int) -> Iterator[Step]:
+    if n <= block:
+        yield Diagonal(n, columns)
+        return
+    upper = halves(n, block)
+    yield from _solve_steps(upper, columns, block)
+    yield Update(n - upper, upper, columns)
+    yield from _solve_steps(n - upper, columns, block)
+
+
+def _cholesky_steps(n: int, block: int, direct: int) -> Iterator[Step]:
+    if n <= block:
+        yield Diagonal(n)
+        return
+    upper = halves(n, block)
+    yield from _cholesky_steps(upper, block, direct)
+    yield from _solve_steps(upper, n - upper, max(block, direct))
+    yield Update(n - upper, upper, n - upper, "syrk")
+    yield from _cholesky_steps(n - upper, block, direct)

@@ -1,0 +1,191 @@
+"""fp32 products with a structure, and triangular solves, by the kernels that make use of it.
+
+A problem within one launch is one launch. Larger ones are cut into pieces along the structured matrix: those on
+its diagonal go to the kernel, those beside it are plain products. Only layouts are known here: stacked blocks of
+a triangle, as the kernels of `rank_k`, `symm`, `trmm` and `trsm` read and write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from numtrn.plan.rank_k import tile_rank_k
+from numtrn.plan.symm import tile_symm
+from numtrn.plan.tiling import Tiling
+from numtrn.plan.trmm import tile_trmm
+from numtrn.plan.trsm import tile_trsm
+from numtrn.request import Array, Structure
+
+__all__ = ["STORED", "STRUCTURES", "Launcher", "multiply", "solve"]
+
+STRUCTURES: tuple[Structure, ...] = ("syrk", "syr2k", "symm", "trmm")
+"""Those that kernels of plain operands make use of."""
+
+STORED: dict[str, Any] = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
+"""How operands of an engine type lie in memory; float32 otherwise."""
+
+
+class Launcher(Protocol):
+    """What is needed of an engine."""
+
+    def launch(self, t: Tiling, arrays: Sequence[Array], dtype: Any) -> Array:
+        """One launch of a tiling."""
+        ...
+
+    def product(self, lhs: Array, rhs: Array, operand_dtype: str) -> NDArray[np.float32]:
+        """A product without structure."""
+        ...
+
+
+def multiply(
+    launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, structure: Structure
+) -> NDArray[np.float32]:
+    """lhs (batch, m, k) rhs (batch, k, n) of one of the `STRUCTURES`; see `numtrn.request.Structure`."""
+    if structure in ("syrk", "syr2k"):
+        return _rank_k(launcher, lhs, rhs, operand_dtype, 2 if structure == "syr2k" else 1)
+    value = np.empty((*lhs.shape[:2], rhs.shape[2]), np.float32)
+    for i in range(lhs.shape[0]):
+        value[i] = _sided(launcher, lhs[i], rhs[i], operand_dtype, structure)
+    return value
+
+
+# ---- C = A A^T, C = X Y^T + Y X^T ----
+
+
+def _rank_k(launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, parts: int) -> NDArray[np.float32]:
+    batch, n, k = lhs.shape
+    dtype = _stored(operand_dtype)
+    t = tile_rank_k(batch, n, k // parts, parts, dtype.itemsize, operand_dtype == "tfloat32")
+    value = np.empty((batch, n, n), np.float32)
+    for rows in _pieces(n, t.m):
+        for i in _pieces(batch, t.batch):
+            value[i, rows, rows] = _on_diagonal(launcher, t, lhs[i, rows], parts, dtype)
+        if rows.start:
+            before = slice(0, rows.start)
+            beside = launcher.product(lhs[:, rows], rhs[:, :, before], operand_dtype)
+            value[:, rows, before] = beside
+            value[:, before, rows] = beside.swapaxes(1, 2)
+    return value
+
+
+def _on_diagonal(launcher: Launcher, t: Tiling, lhs: Array, parts: int, dtype: np.dtype[Any]) -> Array:
+    """A piece (batch, rows, rows) on the diagonal, both triangles, of sums over all of k."""
+    batch, rows, k = lhs.shape
+    operands = lhs.reshape(batch, rows, parts, k // parts).transpose(0, 2, 3, 1)
+    total = np.zeros((batch, rows, rows), np.float32 if k // parts <= t.k else np.float64)
+    for ks in _pieces(k // parts, t.k):
+        packed = np.zeros((t.batch, parts, t.k, t.m), dtype)
+        packed[:batch, :, : ks.stop - ks.start, :rows] = operands[:, :, ks]
+        blocks = launcher.launch(t, (packed.reshape(-1, t.m),), np.float32)
+        total += _unstacked(t, blocks)[:batch, :rows, :rows]
+    lower = np.tril(total)
+    whole: Array = lower + np.tril(total, -1).swapaxes(1, 2)
+    return whole.astype(np.float32, copy=False)
+
+
+# ---- C = S B, C = L B ----
+
+
+def _sided(
+    launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, structure: Structure
+) -> Array:
+    """One product with a symmetric or lower triangular left operand; sums of several pieces in float64."""
+    m, n = rhs.shape
+    dtype = _stored(operand_dtype)
+    tile = tile_symm if structure == "symm" else tile_trmm
+    t = tile(m, n, dtype.itemsize, operand_dtype == "tfloat32")
+    total = np.empty((m, n), np.float32 if m <= t.m else np.float64)
+    for rows in _pieces(m, t.m):
+        stacked = _stacked(t, lhs[rows, rows], transposed=structure == "trmm").astype(dtype, copy=False)
+        for columns in _pieces(n, t.n):
+            right = _padded(rhs[rows, columns], (t.m, t.n), dtype)
+            part = launcher.launch(t, (stacked, right), np.float32)
+            total[rows, columns] = part[: rows.stop - rows.start, : columns.stop - columns.start]
+        beside = [slice(0, rows.start)] + ([slice(rows.stop, m)] if structure == "symm" else [])
+        for ks in beside:
+            if ks.stop > ks.start:
+                total[rows] += launcher.product(lhs[None, rows, ks], rhs[None, ks], operand_dtype)[0]
+    return total.astype(np.float32, copy=False)
+
+
+# ---- X = L^-1 B ----
+
+
+def solve(launcher: Launcher, factor: Array, inverses_t: Array, columns: Array) -> NDArray[np.float32]:
+    """Solve with a lower triangular matrix that fits one launch.
+
+    Parameters
+    ----------
+    launcher
+        Launches.
+    factor
+        (m, m) float32, zeros above the diagonal.
+    inverses_t
+        (m rounded up to 128, 128): inverses of its 128-row diagonal tiles, transposed; see
+        `numtrn.precision.inverses`.
+    columns
+        (m, n) float32.
+    """
+    m, n = columns.shape
+    t = tile_trsm(m, n)
+    padded = _padded(factor, (t.m, t.m), np.dtype(np.float32))
+    np.fill_diagonal(padded[m:, m:], 1)
+    stacked = _stacked(t, padded, transposed=True)
+    inverses = _padded(inverses_t, (t.m, inverses_t.shape[1]), np.dtype(np.float32))
+    value = np.empty((m, n), np.float32)
+    for part in _pieces(n, t.n):
+        right = _padded(columns[:, part], (t.m, t.n), np.dtype(np.float32))
+        value[:, part] = launcher.launch(t, (stacked, inverses, right), np.float32)[:m, : part.stop - part.start]
+    return value
+
+
+# ---- Layouts ----
+
+
+def _blocks(t: Tiling) -> Iterator[tuple[int, slice, slice]]:
+    """The blocks on and below the diagonal in the order in which they are stacked: number, rows, columns."""
+    edge = t.block_m
+    places = ((row, column) for row in range(t.m // edge) for column in range(row + 1))
+    for number, (row, column) in enumerate(places):
+        yield number, slice(row * edge, (row + 1) * edge), slice(column * edge, (column + 1) * edge)
+
+
+def _stacked(t: Tiling, matrix: Array, *, transposed: bool) -> Array:
+    """Blocks on and below the diagonal below each other, each transposed where wanted; zeros around."""
+    edge, count = t.block_m, t.m // t.block_m
+    whole = _padded(matrix, (t.m, t.m), np.dtype(np.float32))
+    stacked = np.empty((count * (count + 1) // 2 * edge, edge), np.float32)
+    for number, rows, columns in _blocks(t):
+        block = whole[rows, columns]
+        stacked[number * edge : (number + 1) * edge] = block.T if transposed else block
+    return stacked
+
+
+def _unstacked(t: Tiling, blocks: Array) -> Array:
+    """The lower triangle (batch, m, m) of stacked blocks; what lies above its blocks is undefined."""
+    edge = t.block_m
+    spread = blocks.reshape(t.batch, -1, edge, edge)
+    whole = np.empty((t.batch, t.m, t.m), np.float32)
+    for number, rows, columns in _blocks(t):
+        whole[:, rows, columns] = spread[:, number]
+    return whole
+
+
+def _pieces(extent: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, extent)) for start in range(0, extent, size)]
+
+
+def _padded(matrix: Array, shape: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+    """A matrix with zeros below and beside it."""
+    padded = np.zeros(shape, dtype)
+    padded[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return padded
+
+
+def _stored(operand_dtype: str) -> np.dtype[Any]:
+    return np.dtype(STORED.get(operand_dtype, np.float32))
