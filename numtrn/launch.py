@@ -85,7 +85,7 @@ def launch(plan: Plan, operands: Operands, target: Target) -> Outcome:
     a, b = as_gemm(plan, operands)
     silent = plan.request.function.startswith(SILENT)
     with np.errstate(all="ignore") if silent else nullcontext():
-        computed = gemm(plan.scheme, a, b, engine, symmetric=plan.gemm.triangle is not None)
+        computed = gemm(plan.scheme, a, b, engine, "syrk" if plan.gemm.triangle else "general")
     with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
         value = as_asked(plan, computed.value, operands)
     return Outcome(

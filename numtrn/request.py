@@ -13,10 +13,32 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Contraction", "Gemm", "Operands", "Request", "Routine", "Triangle"]
+__all__ = [
+    "MIRRORED",
+    "Array",
+    "Contraction",
+    "Gemm",
+    "Operands",
+    "Request",
+    "Routine",
+    "Structure",
+    "Triangle",
+]
 
 Array: TypeAlias = NDArray[Any]
 Triangle: TypeAlias = Literal["lower", "upper"]
+
+Structure: TypeAlias = Literal["general", "syrk", "herk", "syr2k", "her2k", "symm", "trmm"]
+"""What is known of the operands of a product AB, so that less than all of it need be computed.
+
+``"general"``: nothing. ``"syrk"``: B is A^T. ``"herk"``: B is A^H. ``"syr2k"``: A is [X | Y], side by side
+along k, and B is [Y | X]^T. ``"her2k"``: A is [aX | conj(a)Y] and B is [Y | X]^H. ``"symm"``: A is symmetric,
+given in full. ``"trmm"``: A is lower triangular, (batch, m, m), zeros above its diagonal given as zeros. Of real
+operands ``"herk"`` is ``"syrk"``, and ``"her2k"`` is ``"syr2k"``.
+"""
+
+MIRRORED: frozenset[Structure] = frozenset(("syrk", "herk", "syr2k", "her2k"))
+"""Structures whose product is symmetric or Hermitian: half is computed, the rest is its mirror image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.tiling import Tiling, tile_gemm
 from numtrn.plan.words import prefers_karatsuba, tile_karatsuba, tile_least, tile_products
 from numtrn.precision import Scheme, choose
-from numtrn.request import Contraction, Gemm, Request, Routine
+from numtrn.request import Contraction, Gemm, Request, Routine, Structure
 
 __all__ = ["DEFAULT_MIN_WORK", "DTYPES", "make_plan", "make_tilings", "threshold"]
 
@@ -119,11 +119,12 @@ def make_plan(
 def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip, slices: int | None = None) -> tuple[Tiling, ...]:
     """Tilings of the products that a scheme makes of one product, by default for its least slices."""
     slices = slices or scheme.minimum_slices(gemm.k)
+    structure: Structure = "syrk" if gemm.triangle else "general"
     batch, m, k, n, parts = scheme.call(gemm.batch, gemm.m, gemm.k, gemm.n)
     if slices is not None:
-        if parts == 1 and prefers_karatsuba(batch, m, k, n, slices, chip):
-            return (tile_karatsuba(batch, m, k, n, slices, chip, gemm.triangle is not None),)
-        return tile_products(batch, m, k, n, slices, parts, chip, gemm.triangle is not None)
+        if parts == 1 and prefers_karatsuba(batch, m, k, n, slices, chip, structure):
+            return (tile_karatsuba(batch, m, k, n, slices, chip, structure),)
+        return tile_products(batch, m, k, n, slices, parts, chip, structure)
     tf32 = scheme.operand_dtype == "tfloat32"
     return (tile_gemm(batch, m, k, n, itemsize(scheme.operand_dtype), tf32),)
 
