@@ -88,8 +88,8 @@ def rows(n: int, chip: Chip) -> Iterator[Row]:
     karatsuba = product("karatsuba", tile_karatsuba(1, n, n, n, SLICES, chip), chip)
     yield replace(karatsuba, flops=2.0 * n**3)
     yield zgemm(n, chip)
-    yield syrk("syrk", tile_words(1, n, n, n, SLICES, chip, triangle=True), n, chip)
-    yield syrk("syrk kar.", tile_karatsuba(1, n, n, n, SLICES, chip, triangle=True), n, chip)
+    yield syrk("syrk", tile_words(1, n, n, n, SLICES, chip, structure="syrk"), n, chip)
+    yield syrk("syrk kar.", tile_karatsuba(1, n, n, n, SLICES, chip, structure="syrk"), n, chip)
 
 
 def product(form: str, tiling: Tiling, chip: Chip) -> Row:

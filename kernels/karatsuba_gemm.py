@@ -17,8 +17,8 @@ SBUF        int32 accumulators of s - 1 sums and of the first half of the square
 PSUM        A tile of one bank for each 128 rows of the block, for each product and chunk; rotating.
 DMA         Operand rows 2 * depth * block bytes (8 KiB at 8 x 512), each read once for every block of the
             result; result rows 4 * block_n bytes.
-Bound       T_pe = batch (s + floor(s/2) ceil(s/2)) ceil(M/128) ceil(K/128) N / f, f the TensorE clock; with
-            ``triangle`` (b + 1) / 2b of it for b blocks of rows.
+Bound       T_pe = batch (s + floor(s/2) ceil(s/2)) ceil(M/128) ceil(K/128) N / f, f the TensorE clock;
+            (b + 1) / 2b of it for b blocks of rows with ``part`` 1, and for b chunks of K with 2.
 Limits      block_m <= 512; K a multiple of depth * 128; K (2^16 ceil(s/2) + 2^14 s) + 2^24 < 2^31.
 """
 
@@ -34,7 +34,7 @@ CARRY_OFFSET = 8388608
 
 
 @nki.jit
-def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, triangle):
+def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, part):
     """Multiply ``batch`` pairs of sliced matrices, in blocks of the result.
 
     Parameters
@@ -50,15 +50,17 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, triangle):
         Rows and columns of one output block: block_m <= 128 or a multiple up to 512, block_n <= 512.
     depth
         Tiles of 128 contraction rows in one chunk.
-    triangle
-        1 to compute only the blocks on and below the diagonal of a square result, of square blocks.
+    part
+        0 for all of the product; 1 to compute only the blocks on and below the diagonal of a square result,
+        of square blocks; 2 where the product's left operand is square and lower triangular, to leave out the
+        chunks of K that lie above its diagonal in all rows of a block.
 
     Returns
     -------
     out
         int32 in HBM, W = 1 + ceil((slices - 1) / 3) words of each output, N = sum of w_i 2^(-24 i), w_0
         signed, the others in 0 .. 2^24 - 1. [batch * M, (N / block_n) * W * block_n], for each block of N
-        the words side by side; with ``triangle`` [batch * b (b + 1) / 2 * block_m, W * block_n], the blocks
+        the words side by side; with ``part`` 1 [batch * b (b + 1) / 2 * block_m, W * block_n], the blocks
         (0, 0), (1, 0), (1, 1), (2, 0) ... below each other.
     """
     products = slices + slices // 2 * ((slices + 1) // 2)
@@ -67,7 +69,7 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, triangle):
     blocks_n = rhs.shape[1] // (products * depth * block_n)
     width = (1 + (slices - 1 + DIGITS - 1) // DIGITS) * block_n
     shape = (batch * blocks_m * block_m, blocks_n * width)
-    if triangle:
+    if part == 1:
         shape = (batch * (blocks_m * (blocks_m + 1) // 2) * block_m, width)
     out = nl.ndarray(shape, dtype=nl.int32, buffer=nl.shared_hbm)
     before = ([], [], [], [])
@@ -77,14 +79,17 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, triangle):
     for i in range(batch):
         for bm in range(blocks_m):
             last = blocks_n
-            if triangle:
+            if part == 1:
                 last = bm + 1
+            used = chunks
+            if part == 2:
+                used = min(chunks, ((bm + 1) * block_m + depth * PARTITIONS - 1) // (depth * PARTITIONS))
             for bn in range(last):
                 before = multiply_block(
                     lhs,
                     rhs,
                     i * chunks,
-                    chunks,
+                    used,
                     bm,
                     bn,
                     slices,
@@ -98,9 +103,9 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, triangle):
                 )
                 row = following
                 column = bn * width
-                if triangle:
+                if part == 1:
                     column = 0
-                if triangle or bn == last - 1:
+                if part == 1 or bn == last - 1:
                     following = following + block_m
     for step in range(1, slices):
         finish(before, slices - step, slices, out, row, column, block_n)

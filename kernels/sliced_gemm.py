@@ -17,8 +17,8 @@ SBUF        int32 accumulators of the s diagonals of one block, and those of the
 PSUM        A tile of one bank for each 128 rows of the block, for each group of ``group`` matmuls; rotating.
 DMA         Operand rows hold all planes of a block side by side: 2 * slices * block_m bytes (7 KiB at
             7 x 512); result rows 4 * words * block_n bytes (6 KiB).
-Bound       T_pe = batch s (s + 1) / 2 ceil(M/128) ceil(K/128) N / f, f the TensorE clock; with ``triangle``
-            (b + 1) / 2b of it for b blocks of rows.
+Bound       T_pe = batch s (s + 1) / 2 ceil(M/128) ceil(K/128) N / f, f the TensorE clock; (b + 1) / 2b
+            of it for b blocks of rows with ``part`` 1 and 2.
 Limits      block_m <= 512; K slices max|digit|^2 + 2^24 < 2^31, for the int32 accumulators.
 """
 
@@ -34,7 +34,7 @@ CARRY_OFFSET = 8388608
 
 
 @nki.jit
-def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group, triangle):
+def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group, part):
     """Multiply ``batch`` pairs of sliced matrices stacked along their rows, in blocks of the result.
 
     Parameters
@@ -54,15 +54,17 @@ def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group, triangl
         Tiles of 128 contraction rows that are in SBUF together.
     group
         Matmuls accumulated in one PSUM bank: group * 128 * max|digit|^2 <= 2^24.
-    triangle
-        1 to compute only the blocks on and below the diagonal of a square result, of square blocks.
+    part
+        0 for all of the product; 1 to compute only the blocks on and below the diagonal of a square result,
+        of square blocks; 2 where the product's left operand is square and lower triangular, to leave out the
+        tiles of K that lie above its diagonal in all rows of a block.
 
     Returns
     -------
     out
         int32 in HBM, W = 1 + ceil((slices - 1) / 3) words of each output, N = sum of w_i 2^(-24 i), w_0
         signed, the others in 0 .. 2^24 - 1. [batch * M, (N / block_n) * W * block_n], for each block of N
-        the words side by side; with ``triangle`` [batch * b (b + 1) / 2 * block_m, W * block_n], the blocks
+        the words side by side; with ``part`` 1 [batch * b (b + 1) / 2 * block_m, W * block_n], the blocks
         (0, 0), (1, 0), (1, 1), (2, 0) ... below each other.
     """
     K = lhs.shape[0] // batch
@@ -70,7 +72,7 @@ def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group, triangl
     blocks_n = rhs.shape[1] // (slices * block_n)
     width = (1 + (slices - 1 + DIGITS - 1) // DIGITS) * block_n
     shape = (batch * blocks_m * block_m, blocks_n * width)
-    if triangle:
+    if part == 1:
         shape = (batch * (blocks_m * (blocks_m + 1) // 2) * block_m, width)
     out = nl.ndarray(shape, dtype=nl.int32, buffer=nl.shared_hbm)
     before = []
@@ -80,22 +82,25 @@ def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group, triangl
     for i in range(batch):
         for bm in range(blocks_m):
             last = blocks_n
-            if triangle:
+            if part == 1:
                 last = bm + 1
+            end = K
+            if part == 2:
+                end = min(K, ((bm + 1) * block_m + PARTITIONS - 1) // PARTITIONS * PARTITIONS)
             for bn in range(last):
                 column = bn * width
-                if triangle:
+                if part == 1:
                     column = 0
                 words = new_words(block_m, width)
                 totals = multiply_block(
-                    lhs, rhs, i * K, K, bm, bn, slices, block_m, block_n, depth, group, before, words
+                    lhs, rhs, i * K, end, bm, bn, slices, block_m, block_n, depth, group, before, words
                 )
                 if len(before) > 0:
                     store(out, words, before_row, before_column, width)
                 before = totals
                 before_row = row
                 before_column = column
-                if triangle or bn == last - 1:
+                if part == 1 or bn == last - 1:
                     row = row + block_m
     words = new_words(block_m, width)
     for step in range(1, slices):

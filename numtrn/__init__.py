@@ -14,12 +14,13 @@ from numtrn.errors import (
     TargetUnavailableError,
     VerificationError,
 )
-from numtrn.plan import Plan, Refusal
+from numtrn.plan import BlockedPlan, Plan, Refusal
 from numtrn.session import Call, Session
 from numtrn.version import __version__
 
 __all__ = [
     "Array",
+    "BlockedPlan",
     "Call",
     "KernelError",
     "KernelFallbackWarning",

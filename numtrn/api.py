@@ -11,7 +11,7 @@ from numtrn import array, intercept
 from numtrn.array.recognise import describe
 from numtrn.block import OpenBlock, current, variable
 from numtrn.options import UNSET, from_environment, resolve
-from numtrn.plan import Plan, Refusal, make_plan, threshold
+from numtrn.plan import BlockedPlan, Plan, Refusal, make_plan, threshold
 from numtrn.session import Session
 from numtrn.targets import select
 from numtrn.verdict import refusals

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numtrn.errors import KernelError
-from numtrn.plan.tiling import EXACT, TILE, Tiling, tile_gemm
+from numtrn.plan.tiling import EXACT, LOWER_LHS, LOWER_RESULT, TILE, WHOLE, Tiling, tile_gemm
 from numtrn.plan.words import (
     pair_count,
     prefers_karatsuba,
@@ -26,20 +26,19 @@ from numtrn.plan.words import (
     tile_least,
     tile_planes,
     tile_products,
+    whole,
 )
 from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import add_words, word_bytes
 from numtrn.precision.threads import ahead
-from numtrn.request import Array
+from numtrn.request import Array, Structure
+from numtrn.structured import STORED, STRUCTURES, multiply, solve
 from numtrn.targets import Resident, Target
 
 __all__ = ["KernelEngine", "group_of"]
 
 KEEP_BYTES = 4 * 2**30
 """Digit planes that several launches use stay on the target up to this size, and are made again beyond it."""
-
-STORED: dict[str, Any] = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
-"""How operands of an engine type lie in memory; float32 otherwise."""
 
 PACK_BYTES = 512 * 2**20
 """The same for packed operands of plain products, on the host."""
@@ -71,8 +70,12 @@ class KernelEngine:
         self.bytes = 0
         self.form = ""
 
-    def product(self, lhs: Array, rhs: Array, operand_dtype: str) -> NDArray[np.float32]:
+    def product(
+        self, lhs: Array, rhs: Array, operand_dtype: str, structure: Structure = "general"
+    ) -> NDArray[np.float32]:
         """C[i] = lhs[i] @ rhs[i] with fp32 accumulation; see `numtrn.precision.Engine.product`."""
+        if structure in STRUCTURES:
+            return multiply(self, lhs, rhs, operand_dtype, structure)
         batch, m, k = lhs.shape
         n = rhs.shape[2]
         stored = np.dtype(STORED.get(operand_dtype, np.float32))
@@ -90,10 +93,14 @@ class KernelEngine:
         for piece in _sweep(t, batch, m, k, n):
             left = kept.get("lhs", piece.lhs, pack_lhs)
             right = kept.get("rhs", piece.rhs, pack_rhs)
-            part = self._launch(t, (left, right), np.float32)
+            part = self.launch(t, (left, right), np.float32)
             block = total[piece.batch, piece.rows, piece.columns]
             block += part.reshape(t.batch, t.m, t.n)[tuple(slice(extent) for extent in block.shape)]
         return total.astype(np.float32, copy=False)
+
+    def solve(self, factor: Array, inverses_t: Array, columns: Array) -> NDArray[np.float32]:
+        """factor^-1 columns in fp32, of a factor that fits one launch; see `numtrn.structured.solve`."""
+        return solve(self, factor, inverses_t, columns)
 
     def least(self, lhs: Magnitudes, rhs: Magnitudes) -> float:
         """A lower bound of the product's elements; see `numtrn.precision.Engine.least`.
@@ -113,7 +120,7 @@ class KernelEngine:
         for piece in _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows):
             left = kept.get("lhs", piece.lhs, pack_lhs)
             right = kept.get("rhs", piece.rhs, pack_rhs)
-            part = self._launch(t, (left, right), np.float32)
+            part = self.launch(t, (left, right), np.float32)
             rows = part[:, 0].astype(np.float64)
             sums = rows if piece.k.start == 0 else sums + rows
             if piece.k.stop == lhs.k:
@@ -121,42 +128,47 @@ class KernelEngine:
                 least = min(least, float(filled.min()))
         return float(least)
 
-    def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Generator[Block, None, None]:
+    def words(self, lhs: Words, rhs: Words, structure: Structure = "general") -> Generator[Block, None, None]:
         """The exact product, block by block; see `numtrn.precision.Engine.words`."""
         extents = lhs.batch, lhs.rows, lhs.k, rhs.rows
         chip = self._target.chip
-        if lhs.parts == 1 and prefers_karatsuba(*extents, lhs.slices, chip):
-            t = tile_karatsuba(*extents, lhs.slices, chip, symmetric)
-            planes = _Planes(self, t, lhs, rhs, symmetric)
+        if lhs.parts == 1 and prefers_karatsuba(*extents, lhs.slices, chip, structure):
+            t = tile_karatsuba(*extents, lhs.slices, chip, structure)
+            planes = _Planes(self, t, lhs, rhs, structure)
             if planes.make_all() and self._fits(t, planes):
                 self.form = "Karatsuba"
-                yield from self._multiply((t,), planes, symmetric)
+                yield from self._multiply((t,), planes)
                 return
-        tilings = tile_products(*extents, lhs.slices, lhs.parts, chip, symmetric)
-        yield from self._multiply(tilings, _Planes(self, tilings[0], lhs, rhs, symmetric), symmetric)
+        tilings = tile_products(*extents, lhs.slices, lhs.parts, chip, structure)
+        yield from self._multiply(tilings, _Planes(self, tilings[0], lhs, rhs, structure))
 
-    def _multiply(self, tilings: tuple[Tiling, ...], planes: _Planes, symmetric: bool) -> Iterator[Block]:
+    def _multiply(self, tilings: tuple[Tiling, ...], planes: _Planes) -> Iterator[Block]:
         """Every launch of a product, and its blocks."""
         totals: list[Array] = []
-        for piece in planes.pieces:
-            triangle = symmetric and piece.rows == piece.columns
-            for place, (t, pair) in enumerate(zip(tilings, planes.next(), strict=True)):
-                part = self._part(t.lower if triangle else t.whole, *pair)
+        triangle = tilings[0].part
+        below = tilings if triangle == WHOLE else tuple(whole(t) for t in tilings)
+        for piece, following in zip(planes.pieces, [*planes.pieces[1:], planes.pieces[0]], strict=True):
+            diagonal = piece.on_diagonal(triangle)
+            for place, (t, pair) in enumerate(
+                zip(tilings if diagonal else below, planes.next(), strict=True)
+            ):
+                part = self._part(t, *pair)
                 if piece.k.start == 0:
                     totals.append(part)
                 else:
                     totals[place] = totals[place].astype(np.int64, copy=False)
                     add_words(totals[place], part)
                 del part
-            if piece.k.stop == planes.k:
-                yield from (_lower_blocks if triangle else _blocks)(tilings[0], piece, totals)
+            if following.k.start == 0:
+                lower = diagonal and triangle == LOWER_RESULT
+                yield from (_lower_blocks if lower else _blocks)(tilings[0], piece, totals)
                 totals.clear()  # before the next launch gives as much again
 
     def _part(self, t: Tiling, left: _Made, right: _Made) -> Array:
         """One launch of one product; as many matmuls in a bank as the sums of digits leave room for."""
         if left.norms is not None and right.norms is not None:
             t = regroup(t, group_of(t, left.norms, right.norms))
-        return self._launch(t, (left.planes, right.planes), np.int32)
+        return self.launch(t, (left.planes, right.planes), np.int32)
 
     def _fits(self, t: Tiling, planes: _Planes) -> bool:
         """Whether every chunk of the products of digit sums stays within what fp32 adds exactly.
@@ -171,7 +183,7 @@ class KernelEngine:
             worst = found.reshape(t.batch, chunks, -1, pair_count(t.slices)).max(axis=(0, 2))
             before = largest[side].get(k)
             largest[side][k] = worst if before is None else np.maximum(before, worst)
-        left, right = largest[0], largest[1] or largest[0]  # of a symmetric product there is one side
+        left, right = largest[0], largest[1] or largest[0]  # of A A^T there is one side
         return all(bool((np.sqrt(left[k] * right[k]) * CERTAIN <= EXACT).all()) for k in left)
 
     def keep(
@@ -187,7 +199,7 @@ class KernelEngine:
         self.bytes += found.nbytes
         return found
 
-    def _launch(self, t: Tiling, arrays: Sequence[Array | Resident], dtype: Any) -> Array:
+    def launch(self, t: Tiling, arrays: Sequence[Array | Resident], dtype: Any) -> Array:
         self._count(arrays)
         part = self._target.launch(t.kernel, arrays, t.parameters)
         if part.shape != t.result_shape or part.dtype != dtype:
@@ -210,10 +222,9 @@ def group_of(t: Tiling, left: Array, right: Array) -> int:
     of which the largest are given for each operand, (batch, tiles of K, digits). They are added as
     ``kernels/sliced_gemm.py`` adds: for each chunk and diagonal, digit by digit, tile by tile.
     """
-    depth, tiles = t.parameters[4], left.shape[1]
     diagonals = [
-        np.concatenate([left[:, k : k + depth, p] * right[:, k : k + depth, q - p] for p in range(q + 1)], 1)
-        for k in range(0, tiles, depth)
+        np.concatenate([left[:, chunk, p] * right[:, chunk, q - p] for p in range(q + 1)], axis=1)
+        for chunk in _chunks(t, left.shape[1])
         for q in range(t.slices)
     ]
     for group in GROUPS:
@@ -221,6 +232,14 @@ def group_of(t: Tiling, left: Array, right: Array) -> int:
         if max(float(part.max()) for part in sums) * CERTAIN_SUMS <= EXACT:
             return group
     return 2
+
+
+def _chunks(t: Tiling, tiles: int) -> list[slice]:
+    """Tiles of K that are multiplied together for some block; above a triangle's diagonal there are none."""
+    depth, step = t.parameters[4], max(1, t.block_m // TILE)
+    ends = range(step, tiles + 1, step) if t.part == LOWER_LHS else ()
+    found = {(k, min(k + depth, end)) for end in (*ends, tiles) for k in range(0, end, depth)}
+    return [slice(*chunk) for chunk in sorted(found)]
 
 
 class _Piece(NamedTuple):
@@ -238,6 +257,17 @@ class _Piece(NamedTuple):
     @property
     def rhs(self) -> tuple[slice, slice, slice]:
         return self.batch, self.columns, self.k
+
+    def on_diagonal(self, part: int) -> bool:
+        """Whether it holds the diagonal of what is a triangle: the result, or A."""
+        along = self.columns if part == LOWER_RESULT else self.k
+        return part != WHOLE and bool(self.rows.start == along.start)
+
+    def is_needed(self, part: int) -> bool:
+        """Whether it is not wholly above that diagonal."""
+        if part == LOWER_RESULT:
+            return bool(self.rows.start >= self.columns.start)
+        return part != LOWER_LHS or bool(self.k.start < self.rows.stop)
 
 
 def _sweep(t: Tiling, batch: int, m: int, k: int, n: int) -> list[_Piece]:
@@ -299,14 +329,14 @@ class _Planes:
     Words are cut one piece ahead in a thread of their own, while the target works.
     """
 
-    def __init__(self, engine: KernelEngine, t: Tiling, lhs: Words, rhs: Words, symmetric: bool) -> None:
-        self._engine, self._t, self._sides, self._symmetric = engine, t, (lhs, rhs), symmetric
+    def __init__(self, engine: KernelEngine, t: Tiling, lhs: Words, rhs: Words, structure: Structure) -> None:
+        self._engine, self._t, self._sides = engine, t, (lhs, rhs)
+        self._shared = structure == "syrk" or (structure == "herk" and lhs.parts == 1)
         names = (("lhs", lhs), ("rhs", rhs))
         self._tilings = tuple(tile_planes(t, side, words.k_is_fast) for side, words in names)
         pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
-        self.pieces = [piece for piece in pieces if not symmetric or piece.rows.start >= piece.columns.start]
+        self.pieces = [piece for piece in pieces if piece.is_needed(t.part)]
         self._wanted = iter([self._of(piece) for piece in self.pieces])
-        self.k = lhs.k
         self.squares: dict[tuple[int, int, int, int, int], Resident] = {}
         self._kept: dict[tuple[int, ...], Resident] = {}
         self._norms: dict[tuple[int, ...], Array] = {}
@@ -320,7 +350,7 @@ class _Planes:
 
     def _of(self, piece: _Piece) -> list[list[_Want]]:
         parts = range(self._sides[0].parts)
-        sides = (0, 0) if self._symmetric else (0, 1)
+        sides = (0, 0) if self._shared else (0, 1)
         places = zip(sides, (piece.lhs, piece.rhs), strict=True)
         return [[_Want(side, part, *where) for part in parts] for side, where in places]
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "MIRRORED",
     "Array",
     "Cholesky",
     "Contraction",
@@ -32,12 +33,16 @@ Array: TypeAlias = NDArray[Any]
 Triangle: TypeAlias = Literal["lower", "upper"]
 
 Structure: TypeAlias = Literal["general", "syrk", "herk", "syr2k", "her2k", "symm", "hemm", "trmm"]
-"""What is known of a product AB beforehand, by the name of the BLAS routine that knows it.
+"""What is known of the operands of a product AB, so that less than all of it need be read or computed.
 
-``"syrk"``: B is A transposed; ``"herk"``: conjugate transposed. ``"syr2k"``: A is [X | Y], side by side along k,
-and B is [Y | X] transposed; ``"her2k"``: [a X | conj(a) Y] and [Y | X] conjugate transposed. AB is symmetric or
-Hermitian then. ``"symm"``, ``"hemm"``: A is symmetric or Hermitian. ``"trmm"``: A is lower triangular.
+``"general"``: nothing. ``"syrk"``: B is A^T. ``"herk"``: B is A^H. ``"syr2k"``: A is [X | Y], side by side
+along k, and B is [Y | X]^T. ``"her2k"``: A is [aX | conj(a)Y] and B is [Y | X]^H. ``"symm"``, ``"hemm"``: A is
+symmetric or Hermitian, given in full. ``"trmm"``: A is lower triangular, (batch, m, m), zeros above its diagonal
+given as zeros. Of real operands ``"herk"`` is ``"syrk"``, and ``"her2k"`` is ``"syr2k"``.
 """
+
+MIRRORED: frozenset[Structure] = frozenset(("syrk", "herk", "syr2k", "her2k"))
+"""Structures whose product is symmetric or Hermitian: half is computed, the rest is its mirror image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +91,7 @@ class Gemm:
         """Multiply-adds; half of them, and the diagonal, where a triangle is all that there is to compute."""
         if self.structure == "trmm":
             return self.batch * _triangle(self.m) * self.n
-        symmetric = self.structure in ("syrk", "herk", "syr2k", "her2k")
-        outputs = _triangle(self.n) if symmetric else self.m * self.n
+        outputs = _triangle(self.n) if self.structure in MIRRORED else self.m * self.n
         return self.batch * outputs * self.k
 
     @property

@@ -7,7 +7,7 @@ a triangle, as the kernels of `rank_k`, `symm`, `trmm` and `trsm` read and write
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import ml_dtypes
@@ -147,32 +147,30 @@ def solve(launcher: Launcher, factor: Array, inverses_t: Array, columns: Array) 
 # ---- Layouts ----
 
 
-def _blocks(t: Tiling) -> Iterator[tuple[int, slice, slice]]:
-    """The blocks on and below the diagonal in the order in which they are stacked: number, rows, columns."""
-    edge = t.block_m
-    places = ((row, column) for row in range(t.m // edge) for column in range(row + 1))
-    for number, (row, column) in enumerate(places):
-        yield number, slice(row * edge, (row + 1) * edge), slice(column * edge, (column + 1) * edge)
+def _blocks(t: Tiling) -> list[tuple[slice, slice]]:
+    """Rows and columns of the blocks on and below the diagonal, in the order in which they are stacked."""
+    parts = [slice(start, start + t.block_m) for start in range(0, t.m, t.block_m)]
+    return [(rows, columns) for row, rows in enumerate(parts) for columns in parts[: row + 1]]
 
 
 def _stacked(t: Tiling, matrix: Array, *, transposed: bool) -> Array:
     """Blocks on and below the diagonal below each other, each transposed where wanted; zeros around."""
-    edge, count = t.block_m, t.m // t.block_m
-    whole = _padded(matrix, (t.m, t.m), np.dtype(np.float32))
-    stacked = np.empty((count * (count + 1) // 2 * edge, edge), np.float32)
-    for number, rows, columns in _blocks(t):
-        block = whole[rows, columns]
-        stacked[number * edge : (number + 1) * edge] = block.T if transposed else block
-    return stacked
+    edge, blocks = t.block_m, _blocks(t)
+    stacked = np.zeros((len(blocks), edge, edge), np.float32)
+    for place, (rows, columns) in zip(stacked, blocks, strict=True):
+        block = matrix[rows, columns]
+        (place.T if transposed else place)[: block.shape[0], : block.shape[1]] = block
+    return stacked.reshape(-1, edge)
 
 
-def _unstacked(t: Tiling, blocks: Array) -> Array:
+def _unstacked(t: Tiling, stacked: Array) -> Array:
     """The lower triangle (batch, m, m) of stacked blocks; what lies above its blocks is undefined."""
     edge = t.block_m
-    spread = blocks.reshape(t.batch, -1, edge, edge)
+    spread = stacked.reshape(t.batch, -1, edge, edge)
     whole = np.empty((t.batch, t.m, t.m), np.float32)
-    for number, rows, columns in _blocks(t):
-        whole[:, rows, columns] = spread[:, number]
+    for number, (rows, columns) in enumerate(_blocks(t)):
+        place = whole[:, rows, columns]
+        place[...] = spread[:, number, : place.shape[1], : place.shape[2]]
     return whole
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from numtrn.machine import Chip
-from numtrn.plan.tiling import Tiling
-from numtrn.plan.words import plane_count
+from numtrn.plan.tiling import LOWER_LHS, Tiling
+from numtrn.plan.words import counted_launches, plane_count
 from numtrn.precision.fixed import word_bytes
 
 __all__ = ["Prediction", "predict", "predict_words"]
@@ -90,15 +90,17 @@ def predict_words(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
     """
     first, parts = tilings[0], 1 if len(tilings) == 1 else 2
     batch, m, k, n = first.pieces
-    pieces = parts * batch * k * (m + n)
-    elements = parts * first.batch * first.k * batch * k * (m * first.m + n * first.n)
+    left = (m + 1) / 2 if first.part == LOWER_LHS else m  # pieces of zeros are not made
+    pieces = round(parts * batch * k * (left + n))
+    elements = parts * first.batch * first.k * batch * k * (left * first.m + n * first.n)
     size = word_bytes(first.slices)
     planes = plane_count(first.slices) if first.kernel == "karatsuba_gemm" else first.slices
     cutting = elements * (size + 2 * planes) / chip.dma_bytes_per_ns * 1e-9 + pieces * chip.kernel_seconds
     launches = sum(tiling.launches for tiling in tilings)
-    out = sum(tiling.launches * tiling.bytes_out for tiling in tilings)
+    counted = [pair for tiling in tilings for pair in counted_launches(tiling)]
+    out = sum(count * tiling.bytes_out for count, tiling in counted)
     return Prediction(
-        device=cutting + sum(t.launches * _kernel_seconds(t, 1, chip) for t in tilings),
+        device=cutting + sum(count * _kernel_seconds(t, 1, chip) for count, t in counted),
         link=elements * size / chip.link_in_bytes_per_second + out / chip.link_out_bytes_per_second,
         fixed=(pieces + launches) * chip.launch_seconds,
     )

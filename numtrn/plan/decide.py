@@ -14,7 +14,10 @@ from numtrn.plan.blocked import BlockedPlan, Step, Update, largest_block, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
 from numtrn.plan.records import Plan, Refusal
+from numtrn.plan.structured import tile_structured
 from numtrn.plan.tiling import Tiling, tile_gemm
+from numtrn.plan.trsm import LIMIT as TRSM_LIMIT
+from numtrn.plan.trsm import tile_trsm
 from numtrn.plan.words import prefers_karatsuba, tile_karatsuba, tile_least, tile_products
 from numtrn.precision import Scheme, choose
 from numtrn.request import Cholesky, Contraction, Gemm, Request, Routine, Solve
@@ -49,6 +52,7 @@ def threshold(options: Options, target: str) -> float:
     )
 
 
+NO_TIME = Prediction(device=0.0, link=0.0, fixed=0.0)
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -146,7 +150,7 @@ def _blocked(
     made = steps(request, block, direct)
     prediction = sum(
         (_predict_step(step, request.dtype, options, direct, chip) * count for step, count in made),
-        start=Prediction(device=0.0, link=0.0, fixed=0.0),
+        start=NO_TIME,
     )
     merit = _merit(request.work, prediction, request.dtype, options, target)
     return BlockedPlan(
@@ -206,11 +210,14 @@ def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip, slices: int | None = No
     slices = slices or scheme.minimum_slices(gemm.k)
     batch, m, k, n, parts = scheme.call(gemm.batch, gemm.m, gemm.k, gemm.n)
     if slices is not None:
-        if parts == 1 and prefers_karatsuba(batch, m, k, n, slices, chip):
-            return (tile_karatsuba(batch, m, k, n, slices, chip, gemm.triangle is not None),)
-        return tile_products(batch, m, k, n, slices, parts, chip, gemm.triangle is not None)
+        if parts == 1 and prefers_karatsuba(batch, m, k, n, slices, chip, gemm.structure):
+            return (tile_karatsuba(batch, m, k, n, slices, chip, gemm.structure),)
+        return tile_products(batch, m, k, n, slices, parts, chip, gemm.structure)
     tf32 = scheme.operand_dtype == "tfloat32"
-    return (tile_gemm(batch, m, k, n, itemsize(scheme.operand_dtype), tf32),)
+    size = itemsize(scheme.operand_dtype)
+    if scheme.complex or scheme.terms > 1:
+        return (tile_gemm(batch, m, k, n, size, tf32),)
+    return tile_structured(gemm.structure, batch, m, k, n, size, tf32)
 
 
 def itemsize(operand_dtype: str) -> int:
@@ -236,7 +243,7 @@ def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip
     guard = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n)
     if guard is None:
         passes = chip.fp32_passes if scheme.operand_dtype == "float32" else 1
-        return predict(tilings[0], passes, chip)
+        return sum((predict(tiling, passes, chip) for tiling in tilings), start=NO_TIME)
     least = tile_least(guard.batch, guard.m, guard.k, guard.n)
     return predict_words(tilings, chip) + predict(least, 1, chip)
 

@@ -8,7 +8,7 @@ costs nothing, while every padded column of N does. Functions of plain integers:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 from numtrn.precision.fixed import result_words
@@ -28,6 +28,10 @@ INT32 = 2**31
 EXACT = 2**24
 """fp32 holds every integer up to here."""
 
+WHOLE, LOWER_RESULT, LOWER_LHS = 0, 1, 2
+"""Last parameter of the sliced kernels: all blocks; those on and below the diagonal of a square result; all
+blocks of a product whose lhs is lower triangular, without its zeros."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tiling:
@@ -40,7 +44,7 @@ class Tiling:
     batch, m, k, n
         Extents of one launch, after rounding up.
     pieces
-        Launches along batch, m, k and n; their product is the number of launches.
+        Launches along batch, m, k and n.
     parameters
         Compile-time integers that the kernel takes after its two operands.
     slices
@@ -48,7 +52,8 @@ class Tiling:
     block_m, block_n
         Output block of the sliced kernel; ``m`` and ``n`` for the plain one.
     matmuls, casts, adds, instructions
-        Of one launch: ``nc_matmul``, PSUM evictions, integer additions, and all together.
+        Of one launch, on the diagonal where there is one: ``nc_matmul``, PSUM evictions, integer
+        additions, and all together.
     pe_columns
         Moving columns of one launch, each at least 64 a matmul: TensorE cycles of a 16-bit operand.
     bytes_in, bytes_out
@@ -79,14 +84,9 @@ class Tiling:
         return result_words(self.slices)
 
     @property
-    def lower(self) -> Tiling:
-        """The same launch of a sliced kernel for the blocks on and below the diagonal only."""
-        return replace(self, parameters=(*self.parameters[:-1], 1))
-
-    @property
-    def whole(self) -> Tiling:
-        """The same launch of a sliced kernel for all blocks."""
-        return replace(self, parameters=(*self.parameters[:-1], 0))
+    def part(self) -> int:
+        """What a sliced kernel multiplies: `WHOLE`, `LOWER_RESULT` or `LOWER_LHS`."""
+        return self.parameters[-1] if self.slices else WHOLE
 
     @property
     def result_shape(self) -> tuple[int, int]:
@@ -95,16 +95,17 @@ class Tiling:
             return self.batch * self.m, 2
         if not self.slices:
             return self.batch * self.m, self.n
-        if self.parameters[-1]:
+        if self.part == LOWER_RESULT:
             blocks = self.m // self.block_m
             return self.batch * blocks * (blocks + 1) // 2 * self.block_m, self.limbs * self.block_n
         return self.batch * self.m, self.n * self.limbs
 
     @property
     def launches(self) -> int:
-        """Number of launches."""
+        """Number of launches; of triangles those on the diagonal and below it."""
         batch, m, k, n = self.pieces
-        return batch * m * k * n
+        below = m * (m + 1) // 2
+        return batch * {WHOLE: m * k * n, LOWER_RESULT: below * k, LOWER_LHS: below * n}[self.part]
 
 
 def bucket(extent: int, step: int = TILE) -> int:

@@ -12,13 +12,26 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from numtrn.machine import Chip
-from numtrn.plan.tiling import BANK_COLUMNS, EXACT, INT32, TILE, Tiling, bucket, split
+from numtrn.plan.tiling import (
+    BANK_COLUMNS,
+    EXACT,
+    INT32,
+    LOWER_LHS,
+    LOWER_RESULT,
+    TILE,
+    WHOLE,
+    Tiling,
+    bucket,
+    split,
+)
 from numtrn.plan.tuned import Block, blocks_of, karatsuba_from
 from numtrn.precision.fixed import result_words, word_bytes
+from numtrn.request import MIRRORED, Structure
 
 __all__ = [
     "LONG",
     "Planes",
+    "counted_launches",
     "deepest",
     "fits",
     "pair_count",
@@ -30,6 +43,7 @@ __all__ = [
     "tile_planes",
     "tile_products",
     "tile_words",
+    "whole",
 ]
 
 LONG = 65_000
@@ -101,14 +115,23 @@ def plane_count(slices: int) -> int:
     return slices + pair_count(slices)
 
 
-def prefers_karatsuba(batch: int, m: int, k: int, n: int, slices: int, chip: Chip) -> bool:
+def prefers_karatsuba(
+    batch: int, m: int, k: int, n: int, slices: int, chip: Chip, structure: Structure = "general"
+) -> bool:
     """Whether fewer products save more than the planes of digit sums cost; where the data allow them."""
     least = karatsuba_from(chip.name, slices)
     return least is not None and min(m, k, n) >= least
 
 
 def tile_products(
-    batch: int, m: int, k: int, n: int, slices: int, parts: int, chip: Chip, symmetric: bool = False
+    batch: int,
+    m: int,
+    k: int,
+    n: int,
+    slices: int,
+    parts: int,
+    chip: Chip,
+    structure: Structure = "general",
 ) -> tuple[Tiling, ...]:
     """Tilings of all products of words that one product takes, of the same launches.
 
@@ -120,10 +143,10 @@ def tile_products(
         1, or 2 for complex operands: then the products of real parts, of imaginary parts, and of their sums.
         Launches are as small as the larger digits of the latter may need; the matmuls in a bank of that
         product are those of ordinary data, and `regroup` gives others.
-    symmetric
-        As ``triangle`` of `tile_words`.
+    structure
+        As for `tile_words`.
     """
-    tiling = tile_words(batch, m, k, n, slices, chip, parts * PEAK, symmetric)
+    tiling = tile_words(batch, m, k, n, slices, chip, parts * PEAK, structure)
     if parts == 1:
         return (tiling,)
     single = regroup(tiling, EXACT // (TILE * PEAK * PEAK))
@@ -132,41 +155,57 @@ def tile_products(
 
 def regroup(tiling: Tiling, group: int) -> Tiling:
     """The same launches of ``sliced_gemm`` with ``group`` matmuls in a bank."""
-    *shape, _, triangle = tiling.parameters
-    columns = tiling.n // tiling.block_n
-    blocks = columns * (columns + 1) // 2 if triangle else tiling.m // tiling.block_m * columns
-    casts = tiling.batch * blocks * _casts(ceil(tiling.k / TILE), shape[4], tiling.slices, group)
-    more = casts - tiling.casts
-    return replace(
-        tiling,
-        parameters=(*shape, group, triangle),
-        casts=casts,
-        adds=tiling.adds + more,
-        instructions=tiling.instructions + 2 * more,
-    )
+    *shape, _, part = tiling.parameters
+    return _counted(replace(tiling, parameters=(*shape, group, part)))
+
+
+def counted_launches(tiling: Tiling) -> list[tuple[int, Tiling]]:
+    """Tilings of all launches, each with its own counts, and how many there are of each.
+
+    Those on the diagonal of a triangle come first; those below it are whole.
+    """
+    batch, m, k, n = tiling.pieces
+    if tiling.part == WHOLE:
+        return [(tiling.launches, tiling)]
+    across = batch * (k if tiling.part == LOWER_RESULT else n)
+    return [(across * m, tiling), (across * m * (m - 1) // 2, whole(tiling))]
+
+
+def whole(tiling: Tiling) -> Tiling:
+    """The launch of a sliced kernel for all blocks of whole operands, of the same extents."""
+    return _counted(replace(tiling, parameters=(*tiling.parameters[:-1], WHOLE)))
 
 
 def tile_words(
-    batch: int, m: int, k: int, n: int, slices: int, chip: Chip, peak: int = PEAK, triangle: bool = False
+    batch: int,
+    m: int,
+    k: int,
+    n: int,
+    slices: int,
+    chip: Chip,
+    peak: int = PEAK,
+    structure: Structure = "general",
 ) -> Tiling:
     """Tiling of ``sliced_gemm``.
 
     Parameters
     ----------
     batch, m, k, n
-        Extents of the problem; m = n with ``triangle``.
+        Extents of the problem; m = n where the structure is one of `numtrn.request.MIRRORED`, m = k with
+        ``"trmm"``.
     slices, peak
         Digits of an element, and the largest |digit|.
     chip
         The chip.
-    triangle
-        Whether the result is symmetric. Then blocks are square, launches on the diagonal run with their last
-        parameter 1, those below it with 0, and those above not at all: b (b + 1) / 2 of b x b launches. The
-        counts are those of one on the diagonal.
+    structure
+        Of the operands. Where the result is its own mirror image, blocks are square, launches on the diagonal
+        run with their last parameter `LOWER_RESULT`, those below it with `WHOLE`, and those above not at all.
+        With ``"trmm"`` M and K are cut alike; launches on the diagonal of A run with `LOWER_LHS`, those below
+        it with `WHOLE`, and those above not at all. The counts are those of one on the diagonal.
     """
     for limit in LIMITS:
-        tiling = _tile_words(limit, batch, m, k, n, slices, peak, chip, triangle)
-        if tiling.instructions <= LONG and tiling.k * slices * peak**2 + CARRIED < INT32:
+        tiling = _tile_words(limit, batch, m, k, n, slices, peak, chip, structure)
+        if _longest(tiling) <= LONG and tiling.k * slices * peak**2 + CARRIED < INT32:
             break
     return tiling
 
@@ -180,55 +219,123 @@ def _tile_words(
     slices: int,
     peak: int,
     chip: Chip,
-    triangle: bool,
+    structure: Structure,
 ) -> Tiling:
-    size_m, pieces_m = split(m, limit[0])
+    size_m, pieces_m = split(m, min(limit[:2]) if structure == "trmm" else limit[0])
     size_k, pieces_k = split(k, limit[1])
-    size_n, pieces_n = (size_m, pieces_m) if triangle else split(n, limit[2], 64)
-    choice = _choice("sliced_gemm", size_m, size_n, slices, peak, chip, pieces_m if triangle else 0)
-    block_m, block_n, depth = _extent(size_m, choice.rows), _extent(size_n, choice.columns, 64), choice.depth
-    if triangle:
+    size_n, pieces_n = (size_m, pieces_m) if structure in MIRRORED else split(n, limit[2], 64)
+    choice = _choice("sliced_gemm", size_m, size_n, slices, peak, chip, structure, pieces_m)
+    block_m, block_n = _extent(size_m, choice.rows), _extent(size_n, choice.columns, 64)
+    if structure in MIRRORED:
         block_n = block_m
-    blocks_m, blocks_n = ceil(size_m / block_m), ceil(size_n / block_n)
-    size_m, size_n = blocks_m * block_m, blocks_n * block_n
-    blocks = blocks_m * (blocks_m + 1) // 2 if triangle else blocks_m * blocks_n
+    size_m, size_n = _padded(size_m, block_m), _padded(size_n, block_n)
+    if structure == "trmm":
+        pieces_m = ceil(m / size_m)
+        size_k, pieces_k = size_m, pieces_m
     group = EXACT // (TILE * peak * peak)
-    row_tiles = ceil(block_m / TILE)
-    tiles_k = ceil(size_k / TILE)
-    matmuls = blocks * row_tiles * tiles_k * slices * (slices + 1) // 2
-    casts = blocks * _casts(tiles_k, depth, slices, group)
-    adds = casts - blocks  # each diagonal begins with a cast; slices - 1 of them get a carry
-    instructions = blocks * (2 * tiles_k + _carries(slices) + row_tiles) + matmuls + casts + adds
-    size_batch, pieces_batch = _batches(batch, instructions)
-    return Tiling(
-        kernel="sliced_gemm",
-        batch=size_batch,
-        m=size_m,
-        k=size_k,
-        n=size_n,
-        pieces=(pieces_batch, pieces_m, pieces_k, pieces_n),
-        parameters=(size_batch, slices, block_m, block_n, depth, group, int(triangle)),
-        slices=slices,
-        block_m=block_m,
-        block_n=block_n,
-        matmuls=size_batch * matmuls,
-        casts=size_batch * casts,
-        adds=size_batch * adds,
-        instructions=size_batch * instructions,
-        pe_columns=size_batch * matmuls * max(64, block_n),
-        bytes_in=size_batch * size_k * (size_m + size_n) * word_bytes(slices),
-        bytes_out=size_batch * blocks * block_m * block_n * result_words(slices) * 4,
+    return _batched(
+        batch,
+        Tiling(
+            kernel="sliced_gemm",
+            batch=1,
+            m=size_m,
+            k=size_k,
+            n=size_n,
+            pieces=(batch, pieces_m, pieces_k, pieces_n),
+            parameters=(1, slices, block_m, block_n, choice.depth, group, _part(structure)),
+            slices=slices,
+            block_m=block_m,
+            block_n=block_n,
+            matmuls=0,
+            casts=0,
+            adds=0,
+            instructions=0,
+            pe_columns=0,
+            bytes_in=0,
+            bytes_out=0,
+        ),
     )
 
 
+def _part(structure: Structure) -> int:
+    """Of the launches on the diagonal."""
+    return LOWER_RESULT if structure in MIRRORED else LOWER_LHS if structure == "trmm" else WHOLE
+
+
+def _longest(tiling: Tiling) -> int:
+    """Instructions of the longest launch."""
+    several = tiling.part == LOWER_LHS and tiling.pieces[1] > 1
+    return whole(tiling).instructions if several else tiling.instructions
+
+
+def _batched(batch: int, tiling: Tiling) -> Tiling:
+    """Launches of as many pairs as the instruction bound leaves room for, of a tiling of one."""
+    size, pieces = _batches(batch, _longest(_counted(tiling)))
+    return _counted(
+        replace(
+            tiling,
+            batch=size,
+            pieces=(pieces, *tiling.pieces[1:]),
+            parameters=(size, *tiling.parameters[1:]),
+        )
+    )
+
+
+def _counted(tiling: Tiling) -> Tiling:
+    """The tiling with the counts that its extents and parameters make."""
+    blocks = _blocks(tiling)
+    count = _count_karatsuba if tiling.kernel == "karatsuba_gemm" else _count_words
+    matmuls, casts, adds, others = count(tiling, blocks)
+    return replace(
+        tiling,
+        matmuls=tiling.batch * matmuls,
+        casts=tiling.batch * casts,
+        adds=tiling.batch * adds,
+        instructions=tiling.batch * (matmuls + casts + adds + others),
+        pe_columns=tiling.batch * matmuls * max(64, tiling.block_n),
+        bytes_in=tiling.batch * tiling.k * (tiling.m + tiling.n) * word_bytes(tiling.slices),
+        bytes_out=tiling.batch
+        * sum(blocks.values())
+        * tiling.block_m
+        * tiling.block_n
+        * result_words(tiling.slices)
+        * 4,
+    )
+
+
+def _blocks(tiling: Tiling) -> dict[int, int]:
+    """Output blocks of one pair, by the tiles of K that they are summed over."""
+    tiles_k, columns = ceil(tiling.k / TILE), tiling.n // tiling.block_n
+    blocks: dict[int, int] = {}
+    for row in range(tiling.m // tiling.block_m):
+        end = ceil((row + 1) * tiling.block_m / TILE) if tiling.part == LOWER_LHS else tiles_k
+        end = min(end, tiles_k)
+        blocks[end] = blocks.get(end, 0) + (row + 1 if tiling.part == LOWER_RESULT else columns)
+    return blocks
+
+
+def _count_words(tiling: Tiling, blocks: dict[int, int]) -> tuple[int, int, int, int]:
+    """Matmuls, casts, additions and other instructions of one pair in ``sliced_gemm``."""
+    s, row_tiles = tiling.slices, ceil(tiling.block_m / TILE)
+    depth, group = tiling.parameters[4:6]
+    matmuls = casts = adds = others = 0
+    for tiles, count in blocks.items():
+        evicted = _casts(tiles, depth, s, group)
+        matmuls += count * row_tiles * tiles * s * (s + 1) // 2
+        casts += count * evicted
+        adds += count * (evicted - 1)  # each diagonal begins with a cast; slices - 1 of them get a carry
+        others += count * (2 * tiles + _carries(s) + row_tiles)
+    return matmuls, casts, adds, others
+
+
 def tile_karatsuba(
-    batch: int, m: int, k: int, n: int, slices: int, chip: Chip, triangle: bool = False
+    batch: int, m: int, k: int, n: int, slices: int, chip: Chip, structure: Structure = "general"
 ) -> Tiling:
     """Tiling of ``karatsuba_gemm``, as `tile_words`; K is rounded up to whole chunks."""
     for limit in LIMITS:
-        tiling = _tile_karatsuba(limit, batch, m, k, n, slices, chip, triangle)
+        tiling = _tile_karatsuba(limit, batch, m, k, n, slices, chip, structure)
         largest = tiling.k * (4 * PEAK**2 * ceil(slices / 2) + PEAK**2 * slices) + CARRIED
-        if tiling.instructions <= LONG and largest < INT32:
+        if _longest(tiling) <= LONG and largest < INT32:
             break
     return tiling
 
@@ -241,51 +348,74 @@ def _tile_karatsuba(
     n: int,
     slices: int,
     chip: Chip,
-    triangle: bool,
+    structure: Structure,
 ) -> Tiling:
-    size_m, pieces_m = split(m, limit[0])
-    size_n, pieces_n = (size_m, pieces_m) if triangle else split(n, limit[2], 64)
-    choice = _choice("karatsuba_gemm", size_m, size_n, slices, PEAK, chip, pieces_m if triangle else 0)
-    tiles_k = ceil(ceil(k / ceil(k / limit[1])) / TILE)
-    depth = ceil(tiles_k / ceil(tiles_k / choice.depth))
-    chunks = ceil(tiles_k / depth)
-    size_k = chunks * depth * TILE
+    size_m, pieces_m = split(m, min(limit[:2]) if structure == "trmm" else limit[0])
+    size_n, pieces_n = (size_m, pieces_m) if structure in MIRRORED else split(n, limit[2], 64)
+    choice = _choice("karatsuba_gemm", size_m, size_n, slices, PEAK, chip, structure, pieces_m)
     block_m, block_n = _extent(size_m, choice.rows), _extent(size_n, choice.columns, 64)
-    if triangle:
+    if structure in MIRRORED:
         block_n = block_m
-    blocks_m, blocks_n = ceil(size_m / block_m), ceil(size_n / block_n)
-    size_m, size_n = blocks_m * block_m, blocks_n * block_n
-    blocks = blocks_m * (blocks_m + 1) // 2 if triangle else blocks_m * blocks_n
-    row_tiles = ceil(block_m / TILE)
-    products, pairs, kept = plane_count(slices), pair_count(slices), (slices - 1) // 2 + 1
-    matmuls = blocks * products * chunks * depth * row_tiles
-    casts = blocks * products * chunks
-    subtracted = sum(slices - p for p in range(kept, slices))
-    settled = slices - 1 + 2 * (kept - 1)
-    adds = blocks * (chunks * (pairs + kept + subtracted) - (slices - 1 + kept) + settled + slices - 1)
-    vector = kept - 1 + _carries(slices)
-    stores = result_words(slices) * row_tiles
-    instructions = blocks * (2 * products * chunks + vector + stores) + matmuls + casts + adds
-    size_batch, pieces_batch = _batches(batch, instructions)
-    return Tiling(
-        kernel="karatsuba_gemm",
-        batch=size_batch,
-        m=size_m,
-        k=size_k,
-        n=size_n,
-        pieces=(pieces_batch, pieces_m, ceil(k / size_k), pieces_n),
-        parameters=(size_batch, slices, block_m, block_n, depth, int(triangle)),
-        slices=slices,
-        block_m=block_m,
-        block_n=block_n,
-        matmuls=size_batch * matmuls,
-        casts=size_batch * casts,
-        adds=size_batch * adds,
-        instructions=size_batch * instructions,
-        pe_columns=size_batch * matmuls * max(64, block_n),
-        bytes_in=size_batch * size_k * (size_m + size_n) * word_bytes(slices),
-        bytes_out=size_batch * blocks * block_m * block_n * result_words(slices) * 4,
+    size_m, size_n = _padded(size_m, block_m), _padded(size_n, block_n)
+    if structure == "trmm" and pieces_m > 1:
+        size_m, depth = _common(size_m, block_m, choice.depth)
+        size_k, pieces_m = size_m, ceil(m / size_m)
+    else:
+        tiles_k = ceil(ceil(k / ceil(k / limit[1])) / TILE)
+        depth = ceil(tiles_k / ceil(tiles_k / choice.depth))
+        size_k = _padded(tiles_k, depth) * TILE
+    return _batched(
+        batch,
+        Tiling(
+            kernel="karatsuba_gemm",
+            batch=1,
+            m=size_m,
+            k=size_k,
+            n=size_n,
+            pieces=(batch, pieces_m, ceil(k / size_k), pieces_n),
+            parameters=(1, slices, block_m, block_n, depth, _part(structure)),
+            slices=slices,
+            block_m=block_m,
+            block_n=block_n,
+            matmuls=0,
+            casts=0,
+            adds=0,
+            instructions=0,
+            pe_columns=0,
+            bytes_in=0,
+            bytes_out=0,
+        ),
     )
+
+
+def _common(extent: int, block: int, depth: int) -> tuple[int, int]:
+    """The extent, or a little more, of whole blocks and of whole chunks; the tiles in a chunk.
+
+    They are ``depth`` at most, and half as many at least where the extent has them.
+
+    >>> _common(1664, 128, 8), _common(1536, 512, 8)
+    ((1792, 7), (1536, 6))
+    """
+    while True:
+        tiles = extent // TILE
+        most = next(d for d in range(min(depth, tiles), 0, -1) if tiles % d == 0)
+        if 2 * most >= min(depth, tiles):
+            return extent, most
+        extent += block
+
+
+def _count_karatsuba(tiling: Tiling, blocks: dict[int, int]) -> tuple[int, int, int, int]:
+    """Matmuls, casts, additions and other instructions of one pair in ``karatsuba_gemm``."""
+    s, depth, row_tiles = tiling.slices, tiling.parameters[4], ceil(tiling.block_m / TILE)
+    products, pairs, kept = plane_count(s), pair_count(s), (s - 1) // 2 + 1
+    subtracted = sum(s - p for p in range(kept, s))
+    settled = s - 1 + 2 * (kept - 1)
+    count = sum(blocks.values())
+    chunks = sum(number * ceil(tiles / depth) for tiles, number in blocks.items())
+    casts = chunks * products
+    adds = chunks * (pairs + kept + subtracted) + count * (settled - kept)
+    others = count * (kept - 1 + _carries(s) + result_words(s) * row_tiles) + 2 * casts
+    return casts * depth * row_tiles, casts, adds, others
 
 
 def tile_planes(tiling: Tiling, side: str, transpose: bool) -> Planes:
@@ -370,26 +500,30 @@ def tile_least(batch: int, m: int, k: int, n: int) -> Tiling:
     )
 
 
-def _choice(kernel: str, m: int, n: int, slices: int, peak: int, chip: Chip, pieces: int) -> Block:
+def _choice(
+    kernel: str, m: int, n: int, slices: int, peak: int, chip: Chip, structure: Structure, pieces: int
+) -> Block:
     """The block with the least predicted time for the shape: of a sample's multiply-add, times all made.
 
-    A block that a shape fills to half at most is slower than its sample, and left to smaller ones. With
-    ``pieces``, launches along each side of a symmetric result, blocks are square.
+    A block that a shape fills to half at most is slower than its sample, and left to smaller ones. Of
+    symmetric results blocks are square. ``pieces`` are the launches along M.
     """
     listed = blocks_of(kernel, chip.name, slices, peak)
-    if pieces:
+    if structure in MIRRORED:
         squares = [b for b in listed if b.rows == b.columns]
         filled = [b for b in squares if m > b.rows // 2] or squares
         return min(filled, key=lambda b: b.ns * _triangle_work(m, _extent(m, b.rows), pieces))
     filled = [b for b in listed if m > b.rows // 2 and n > b.columns // 2]
     low = [b for b in listed if b.rows == TILE and n > b.columns // 2]
     narrow = [b for b in listed if b.columns <= 2 * TILE and (m > b.rows // 2 or b.rows == TILE)]
-    return min(filled or low or narrow, key=lambda b: b.ns * _work(m, n, b))
+    lower = pieces if structure == "trmm" else 0
+    return min(filled or low or narrow, key=lambda b: b.ns * _work(m, n, b, lower))
 
 
-def _work(m: int, n: int, block: Block) -> int:
-    """Elements made of a result, padding included."""
-    return _padded(m, _extent(m, block.rows)) * _padded(n, _extent(n, block.columns, 64))
+def _work(m: int, n: int, block: Block, lower: int) -> int:
+    """Elements made of a result, padding included; of all of K, or of the pieces of a triangle times m."""
+    rows, columns = _extent(m, block.rows), _padded(n, _extent(n, block.columns, 64))
+    return columns * (_triangle_work(m, rows, lower) if lower else _padded(m, rows))
 
 
 def _extent(extent: int, limit: int, step: int = TILE) -> int:
@@ -402,7 +536,7 @@ def _padded(extent: int, block: int) -> int:
 
 
 def _triangle_work(extent: int, block: int, pieces: int) -> int:
-    """Elements made of a symmetric result: blocks on the diagonal are computed whole."""
+    """Elements of a triangle, of a number of launches along each side: blocks on the diagonal are whole."""
     padded = _padded(extent, block)
     return pieces * padded * (padded + block) // 2 + pieces * (pieces - 1) // 2 * padded**2
 

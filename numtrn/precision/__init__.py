@@ -14,12 +14,12 @@ from numtrn.precision.records import Declined, NotFinite, Product
 from numtrn.precision.schemes import Scheme, choose
 from numtrn.precision.single import gemm_single
 from numtrn.precision.sliced import gemm_sliced
-from numtrn.request import Array
+from numtrn.request import MIRRORED, Array, Structure
 
 __all__ = ["Block", "Declined", "Engine", "Magnitudes", "Product", "Scheme", "Words", "choose", "gemm"]
 
 
-def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool = False) -> Product:
+def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structure = "general") -> Product:
     """C[i] = A[i] B[i] under a scheme.
 
     Parameters
@@ -32,8 +32,9 @@ def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool = F
         (batch, k, n), likewise.
     engine
         Makes the products.
-    symmetric
-        Whether B is A transposed, so that half of the work will do; for sliced schemes, others ignore it.
+    structure
+        What is known of A and B, so that about half of the work may do (`numtrn.request.Structure`); for
+        sliced schemes, others ignore it.
 
     Returns
     -------
@@ -55,18 +56,19 @@ def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool = F
         zeros = np.zeros((batch, m, n), a.dtype)
         return Product(value=zeros, slices=None, bound=scheme.bound(k), note="nothing to multiply")
     try:
-        return _gemm(scheme, a, b, engine, symmetric)
+        return _gemm(scheme, a, b, engine, structure)
     except NotFinite as found:
-        return gemm_apart(
-            lambda x, y: _gemm(scheme, x, y, engine, symmetric), a, b, found.rows, found.columns
-        )
+        if structure == "trmm":
+            raise Declined("operands hold NaN or Inf, which must not meet the zeros of a triangle") from None
+        rest = structure if structure in MIRRORED else "general"
+        return gemm_apart(lambda x, y: _gemm(scheme, x, y, engine, rest), a, b, found.rows, found.columns)
 
 
-def _gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool) -> Product:
+def _gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structure) -> Product:
     with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
         if scheme.maximum_slices is None:
-            return gemm_single(scheme, a, b, engine)
-        return gemm_sliced(scheme, a, b, engine, symmetric)
+            return gemm_single(scheme, a, b, engine, structure)
+        return gemm_sliced(scheme, a, b, engine, structure)
 
 
 def _check(scheme: Scheme, a: Array, b: Array) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from numtrn.request import Array
+from numtrn.request import Array, Structure
 
 __all__ = ["Block", "Engine", "Magnitudes", "Words"]
 
@@ -118,7 +118,11 @@ class Engine(Protocol):
     """Makes products of batches of matrices. Results are fresh arrays, which the caller may overwrite."""
 
     def product(
-        self, lhs: NDArray[np.float32], rhs: NDArray[np.float32], operand_dtype: str
+        self,
+        lhs: NDArray[np.float32],
+        rhs: NDArray[np.float32],
+        operand_dtype: str,
+        structure: Structure = "general",
     ) -> NDArray[np.float32]:
         """Product of lhs (batch, m, k) and rhs (batch, k, n), fp32 accumulation: (batch, m, n).
 
@@ -128,6 +132,8 @@ class Engine(Protocol):
             Any strides; only read.
         operand_dtype
             ``"float32"``, ``"tfloat32"``, ``"float16"`` or ``"bfloat16"``; the engine rounds operands to it.
+        structure
+            Of the operands; the result is all of AB in any case.
         """
         ...
 
@@ -135,10 +141,11 @@ class Engine(Protocol):
         """A lower bound of the elements of lhs[i] rhs[i]^T, up to the rounding of fp32 sums."""
         ...
 
-    def words(self, lhs: Words, rhs: Words, symmetric: bool = False) -> Generator[Block, None, None]:
+    def words(self, lhs: Words, rhs: Words, structure: Structure = "general") -> Generator[Block, None, None]:
         """The product, exact and block by block; every element of (batch, lhs.rows, rhs.rows) once.
 
-        With ``symmetric``, lhs and rhs are the same numbers, and only blocks that hold elements on or below
-        the diagonal are given.
+        Where the structure is one of `numtrn.request.MIRRORED`, only blocks that hold elements on or below
+        the diagonal are given; those on it are square. With ``"syrk"``, and of real operands with ``"herk"``,
+        lhs and rhs are the same numbers; rhs is then left unread.
         """
         ...

@@ -139,8 +139,8 @@ def scale_inner(lhs: Side, rhs: Side) -> tuple[Side, Side] | None:
         return None
     left, right = largest(lhs.parts, axis=1), largest(rhs.parts, axis=1)
     both = (left > 0) & (right > 0)
-    moved = (np.frexp(right)[1].astype(np.int64) - np.frexp(left)[1]) // 2
-    inner = np.where(both, moved, 0)
+    moved = (np.frexp(right)[1].astype(np.int64) - np.frexp(left)[1]) / 2
+    inner = np.where(both, np.trunc(moved), 0).astype(np.int64)  # as much back where A and B change places
     if not inner.any():
         return None
     return _with_inner(lhs, inner), _with_inner(rhs, -inner)

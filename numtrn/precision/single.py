@@ -16,7 +16,7 @@ from numtrn.precision.engine import Engine
 from numtrn.precision.records import Product
 from numtrn.precision.scaling import Exponents, declined_range, exponents, largest, rescale
 from numtrn.precision.schemes import Scheme
-from numtrn.request import Array
+from numtrn.request import Array, Structure
 
 __all__ = ["gemm_single"]
 
@@ -32,8 +32,15 @@ FLOAT16_UNDERFLOW = 2.0**-36
 """What a product of terms in fp16 may lose: 2^-25 of either operand against 2^14, its largest element."""
 
 
-def gemm_single(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
+OF_REAL: dict[Structure, Structure] = {"herk": "syrk", "her2k": "syr2k", "hemm": "symm"}
+
+
+def gemm_single(
+    scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structure = "general"
+) -> Product:
     """C = A B in the scheme's operand type; a complex product as one real product of pairs.
+
+    A structure is lost where operands are complex or split in two, and where scaled rows are not symmetric.
 
     Raises
     ------
@@ -54,7 +61,10 @@ def gemm_single(scheme: Scheme, a: Array, b: Array, engine: Engine) -> Product:
         if scheme.operand_dtype == "float16":
             shift, underflow = FLOAT16_SHIFT, lhs.shape[2] * FLOAT16_UNDERFLOW
         lhs, rhs = _split(lhs, rhs, scheme.operand_dtype, shift)
-    product = engine.product(lhs, rhs, scheme.operand_dtype)
+    kept = OF_REAL.get(structure, structure)
+    if len(columns) == 2 or scheme.terms > 1 or (kept == "symm" and not plain):
+        kept = "general"
+    product = engine.product(lhs, rhs, scheme.operand_dtype, kept)
     if len(columns) == 2:
         f = np.repeat(f, 2, axis=1)
     e, f = e - shift, f - shift

@@ -24,7 +24,7 @@ from numtrn.precision.records import Declined, Product
 from numtrn.precision.scaling import Side, sides
 from numtrn.precision.schemes import Scheme
 from numtrn.precision.words import SideWords
-from numtrn.request import Array
+from numtrn.request import MIRRORED, Array, Structure
 
 __all__ = ["MOST_TERMS", "gemm_sliced"]
 
@@ -39,10 +39,15 @@ COMPLEX = (((1, 0), (-1, 1)), ((1, 2), (-1, 0), (-1, 1)))
 """Parts of the result as (coefficient, product): Ar Br - Ai Bi, and (Ar + Ai)(Br + Bi) - Ar Br - Ai Bi."""
 
 
-def gemm_sliced(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: bool = False) -> Product:
+def gemm_sliced(
+    scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structure = "general"
+) -> Product:
     """C = A B within the scheme's bound componentwise, plus half the least subnormal number.
 
-    With ``symmetric``, B is A transposed: half the blocks are computed, the others are their mirror images.
+    Where the result is its own mirror image by structure, half the blocks are computed, and the others are
+    the mirror images of those. Of Hermitian results all above the diagonal is a mirror image, and the diagonal
+    is made real: digits of -x are not those of x with other signs, so that products of digits that are left
+    out, within the bound, would not be mirror images.
 
     Raises
     ------
@@ -55,14 +60,29 @@ def gemm_sliced(scheme: Scheme, a: Array, b: Array, engine: Engine, symmetric: b
     lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine)
     value = np.empty((batch, m, b.shape[2]), np.complex128 if scheme.complex else np.float64)
     words = SideWords(side=lhs, slices=slices), SideWords(side=rhs, slices=slices)
-    with closing(engine.words(*words, symmetric)) as blocks:
+    hermitian = value.dtype.kind == "c" and structure in ("herk", "her2k")
+    with closing(engine.words(*words, structure)) as blocks:
         for block in blocks:
             _round(block, lhs, rhs, value)
-            if symmetric and block.rows != block.columns:
-                mirror = value[block.batch, block.columns, block.rows]
-                mirror[...] = value[block.batch, block.rows, block.columns].T
+            if structure in MIRRORED:
+                _mirror(value[block.batch], block, hermitian)
             del block  # whose sums are as large as the result; the next ones are on their way
     return Product(value=value.astype(a.dtype, copy=False), slices=slices, bound=scheme.bound(k), note=note)
+
+
+def _mirror(value: Array, block: Block, hermitian: bool) -> None:
+    """Fill in what a block of one matrix says of the upper triangle, and make a Hermitian diagonal real."""
+    below, above = value[block.rows, block.columns], value[block.columns, block.rows]
+    on_diagonal = block.rows == block.columns
+    if hermitian:
+        where = np.triu(np.ones(above.shape, bool), 1) if on_diagonal else True
+        imaginary = 0.0 - below.imag.T  # not -0.0 for zero
+        np.copyto(above.real, below.real.T.copy(), where=where)
+        np.copyto(above.imag, imaginary, where=where)
+        if on_diagonal:
+            np.fill_diagonal(above.imag, 0.0)
+    elif not on_diagonal:
+        above[...] = below.T
 
 
 def _round(block: Block, lhs: Side, rhs: Side, value: Array) -> None:

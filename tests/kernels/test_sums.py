@@ -47,27 +47,27 @@ class Spy(Interpreter):
         return super().keep(kernel, arrays, parameters)
 
 
-def whole(engine, lhs, rhs, symmetric=False):
+def whole(engine, lhs, rhs, structure="general"):
     """The sums of all blocks, (product, batch, rows, limbs, columns); of symmetric results the lower half."""
     shape = 2 * lhs.parts - 1, lhs.batch, lhs.rows, result_words(lhs.slices), rhs.rows
     found = np.zeros(shape, np.int64)
-    for block in engine.words(lhs, rhs, symmetric):
+    for block in engine.words(lhs, rhs, structure):
         for number, sums in enumerate(block.sums):
             found[number, block.batch, block.rows, :, block.columns] = sums
     for limb in range(shape[3] - 1, 0, -1):  # sums over several launches are not carried
         found[:, :, :, limb - 1] += found[:, :, :, limb] >> 24
         found[:, :, :, limb] &= 2**24 - 1
-    if symmetric:
+    if structure in MIRRORED:
         rows, columns = np.indices((lhs.rows, lhs.rows))
         found *= (columns <= rows)[:, None]
     return found
 
 
-def groups_of_exact(lhs, rhs, chip="trn2", symmetric=False):
+def groups_of_exact(lhs, rhs, chip="trn2", structure="general"):
     """Compare with exact arithmetic; the matmuls in a bank of each product."""
     target = Spy(chip)
-    found = whole(KernelEngine(target), lhs, rhs, symmetric)
-    assert np.array_equal(found, whole(ExactEngine(), lhs, rhs, symmetric))
+    found = whole(KernelEngine(target), lhs, rhs, structure)
+    assert np.array_equal(found, whole(ExactEngine(), lhs, rhs, structure))
     return target.groups
 
 
@@ -136,7 +136,7 @@ def test_sums_that_any_larger_group_would_round(chip):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_symmetric(kind, batch):
     lhs = Digits(digits_of(kind, (2, batch, 300, 260, 7), 0))
-    groups = groups_of_exact(lhs, lhs, symmetric=True)
+    groups = groups_of_exact(lhs, lhs, structure="syrk")
     assert groups[2] == (8 if kind == "random" else 2)
 
 
@@ -147,21 +147,21 @@ def test_real_symmetric(karatsuba, limits, monkeypatch):
     monkeypatch.setattr(plan, "LIMITS", (limits,))
     monkeypatch.setattr("numtrn.engine.prefers_karatsuba", lambda *_: karatsuba)
     lhs = Digits(digits_of("random", (1, 1, 700, 300, 7), 0) // 2)
-    groups = groups_of_exact(lhs, lhs, symmetric=True)
+    groups = groups_of_exact(lhs, lhs, structure="syrk")
     assert bool(groups) is not karatsuba
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_launches_choose_for_themselves(symmetric, monkeypatch):
+@pytest.mark.parametrize("structure", ["general", "syrk"])
+def test_launches_choose_for_themselves(structure, monkeypatch):
     # One strip of rows with the largest digits, over launches along M, N and K.
     monkeypatch.setattr(plan, "LIMITS", ((128, 256, 128),))
     digits = digits_of("random", (2, 1, 300, 600, 7), 0)
     digits[:, :, :100, 256:] = -128
     lhs = Digits(digits)
-    rhs = lhs if symmetric else Digits(digits_of("random", (2, 1, 140, 600, 7), 1), k_is_fast=False)
-    third = groups_of_exact(lhs, rhs, symmetric=symmetric)[2::3]
+    rhs = lhs if structure == "syrk" else Digits(digits_of("random", (2, 1, 140, 600, 7), 1), k_is_fast=False)
+    third = groups_of_exact(lhs, rhs, structure=structure)[2::3]
     assert len(set(third)) > 1
-    assert min(third) == (2 if symmetric else 4)
+    assert min(third) == (2 if structure == "syrk" else 4)
 
 
 @pytest.mark.parametrize("kept", [0, 2**40])
@@ -190,9 +190,9 @@ def test_no_group_is_larger_than_its_sums_allow(seed, k, least):
                 assert sum(parts[first : first + group]).max() <= 2**24
 
 
-@pytest.mark.parametrize("triangle", [False, True])
+@pytest.mark.parametrize("structure", ["general", "syrk", "trmm"])
 @pytest.mark.parametrize("group", [2, 4, 6, 8])
-def test_counts_of_a_group_are_the_kernels(group, triangle):
+def test_counts_of_a_group_are_the_kernels(group, structure):
     for batch, m, k in ((2, 140, 600), (1, 600, 1100)):
         _, _, t = tile_products(batch, m, k, m, 7, 2, CHIPS["trn2"], triangle)
         t = plan.regroup(t, group)

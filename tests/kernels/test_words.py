@@ -155,7 +155,7 @@ def test_karatsuba_planes_bound_the_squares(extent, transpose):
 def test_triangle_is_the_lower_part(kind, n, chip):
     s, k, batch = 7, 150, 2
     a = digits_of("random", (batch, k, n, s), n)
-    tiling = kind(batch, n, k, n, s, CHIPS[chip], triangle=True)
+    tiling = kind(batch, n, k, n, s, CHIPS[chip], structure="syrk")
     lhs = planes(a, tiling, "lhs", True, chip)
     if kind is tile_karatsuba:
         lhs = lhs[0]

@@ -29,9 +29,9 @@ def test_tilings_cover_and_are_bounded(batch, m, k, n, s, chip):
     for t in (
         tile_words(batch, m, k, n, s, chip),
         tile_words(batch, m, k, n, s, chip, peak=256),
-        tile_words(batch, m, k, m, s, chip, triangle=True),
+        tile_words(batch, m, k, m, s, chip, structure="syrk"),
         tile_karatsuba(batch, m, k, n, s, chip),
-        tile_karatsuba(batch, m, k, m, s, chip, triangle=True),
+        tile_karatsuba(batch, m, k, m, s, chip, structure="syrk"),
         tile_least(batch, m, k, n),
     ):
         wanted = (batch, m, k, m if t.slices and t.parameters[-1] else n)
@@ -51,9 +51,9 @@ def test_counts_are_the_kernels_and_fit_sbuf(problem, slices, chip):
     batch, m, k, n = problem
     for t in (
         tile_words(batch, m, k, n, slices, CHIPS[chip]),
-        tile_words(batch, m, k, m, slices, CHIPS[chip], triangle=True),
+        tile_words(batch, m, k, m, slices, CHIPS[chip], structure="syrk"),
         tile_karatsuba(batch, m, k, n, slices, CHIPS[chip]),
-        tile_karatsuba(batch, m, k, m, slices, CHIPS[chip], triangle=True),
+        tile_karatsuba(batch, m, k, m, slices, CHIPS[chip], structure="syrk"),
     ):
         planes, rows = slices, t.batch * t.k
         if t.kernel == "karatsuba_gemm":

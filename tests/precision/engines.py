@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from numtrn.precision import Block
+from numtrn.request import MIRRORED
 
 ROUNDINGS = {"float32": 24, "tfloat32": 11, "bfloat16": 8}
 PEAK, PEAK_SUM = 128, 256
@@ -41,7 +42,7 @@ class ExactEngine:
         self.rows, self.k = rows, k
         self.calls: list[str] = []
 
-    def product(self, lhs, rhs, operand_dtype):
+    def product(self, lhs, rhs, operand_dtype, structure="general"):
         self.calls.append(operand_dtype)
         batch, _, k = lhs.shape
         assert lhs.dtype == rhs.dtype == np.float32
@@ -80,7 +81,7 @@ class ExactEngine:
                 whole[rows, ks] = out
         return whole[:, :, : words.slices][:, :, ::-1].transpose(2, 0, 1).astype(np.int64)
 
-    def words(self, lhs, rhs, symmetric=False):
+    def words(self, lhs, rhs, structure="general"):
         self.calls.append(f"words {lhs.slices}")
         assert (lhs.batch, lhs.k, lhs.slices, lhs.parts) == (rhs.batch, rhs.k, rhs.slices, rhs.parts)
         for i in range(lhs.batch):
@@ -89,7 +90,7 @@ class ExactEngine:
             if lhs.parts == 2:
                 sums.append(limbs(self.diagonals(p[0] + p[1], q[0] + q[1], PEAK_SUM)))
             for rows in blocks(lhs.rows, self.rows):
-                if symmetric:
+                if structure in MIRRORED:
                     for columns in blocks(rows.stop, self.rows):
                         yield Block(i, rows, columns, tuple(limb[rows][:, :, columns] for limb in sums))
                 else:
@@ -109,7 +110,7 @@ class ExactEngine:
 class StrictEngine(ExactEngine):
     """What the device does: bf16 operands, one fp32 addition after the other, groups that stay exact."""
 
-    def product(self, lhs, rhs, operand_dtype):
+    def product(self, lhs, rhs, operand_dtype, structure="general"):
         self.calls.append(operand_dtype)
         a, b = rounded(lhs, operand_dtype), rounded(rhs, operand_dtype)
         total = np.zeros((lhs.shape[0], lhs.shape[1], rhs.shape[2]), np.float32)

@@ -16,7 +16,7 @@ class NoEngine:
     def product(self, lhs, rhs, operand_dtype):
         raise AssertionError("multiplied")
 
-    def words(self, lhs, rhs, symmetric=False):
+    def words(self, lhs, rhs, structure="general"):
         raise AssertionError("multiplied")
 
     def least(self, lhs, rhs):

@@ -1,0 +1,50 @@
+"""How a plain product with a structure is cut: its own kernel along the diagonal, plain products beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from numtrn.plan.rank_k import tile_rank_k
+from numtrn.plan.symm import tile_symm
+from numtrn.plan.tiling import Tiling, tile_gemm
+from numtrn.plan.trmm import tile_trmm
+from numtrn.request import Structure
+
+__all__ = ["tile_structured"]
+
+
+def tile_structured(
+    structure: Structure, batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = False
+) -> tuple[Tiling, ...]:
+    """Tilings of all launches of a real product (batch, m, k) by (batch, k, n) in one of the engine's own types.
+
+    First of the launches on the diagonal of the structured matrix, then, where there are several of them, of
+    the plain products of the rows of each with what lies beside it.
+    """
+    match structure:
+        case "syrk" | "herk":
+            diagonal = tile_rank_k(batch, m, k, 1, itemsize, tf32)
+        case "syr2k" | "her2k":
+            diagonal = tile_rank_k(batch, m, k // 2, 2, itemsize, tf32)
+        case "symm" | "hemm":
+            diagonal = tile_symm(m, n, itemsize, tf32)
+        case "trmm":
+            diagonal = tile_trmm(m, n, itemsize, tf32)
+        case "general":
+            return (tile_gemm(batch, m, k, n, itemsize, tf32),)
+    pieces_batch, rows, pieces_k, columns = diagonal.pieces
+    if diagonal.kernel == "rank_k":
+        first = replace(diagonal, pieces=(pieces_batch, rows, pieces_k, 1))
+        beside = (tile_gemm(batch, high, k, start, itemsize, tf32) for start, high in _rows(m, diagonal.m))
+        return first, *beside
+    first = replace(diagonal, pieces=(batch, rows, pieces_k, columns))
+    whole = structure in ("symm", "hemm")
+    widths = ((start, high) if not whole else (m - high, high) for start, high in _rows(m, diagonal.m, whole))
+    return first, *(tile_gemm(batch, high, width, n, itemsize, tf32) for width, high in widths)
+
+
+def _rows(extent: int, size: int, first: bool = False) -> Iterator[tuple[int, int]]:
+    """Start and height of each piece, the first one apart unless asked for and there are several."""
+    for start in range(0 if first and extent > size else size, extent, size):
+        yield start, min(size, extent - start)
