@@ -108,7 +108,9 @@ class _Work:
         if self.on_host:
             parts.append(f"{len(self.on_host)} blocks of up to {max(self.on_host)} on the host")
         if self.by_numpy:
-            parts.append(f"{self.by_numpy} of {self.by_numpy + self.by_kernels} updates by NumPy: {self.declined}")
+            parts.append(
+                f"{self.by_numpy} of {self.by_numpy + self.by_kernels} updates by NumPy: {self.declined}"
+            )
         return "; ".join(parts)
 
 

@@ -102,7 +102,9 @@ def _beside(first: Array, second: Array) -> Array:
 def _mirrored(matrix: Array, gemm: Gemm) -> Array:
     """A symmetric or Hermitian matrix in full, of the triangle that is read."""
     lower = gemm.stored == "lower"
-    triangle, beside = (np.tril(matrix), np.tril(matrix, -1)) if lower else (np.triu(matrix), np.triu(matrix, 1))
+    triangle, beside = (
+        (np.tril(matrix), np.tril(matrix, -1)) if lower else (np.triu(matrix), np.triu(matrix, 1))
+    )
     if gemm.structure == "hemm" and matrix.dtype.kind == "c":
         beside = beside.conj()
         np.einsum("bii->bi", triangle).imag = 0

@@ -57,7 +57,9 @@ def multiply(
 # ---- C = A A^T, C = X Y^T + Y X^T ----
 
 
-def _rank_k(launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, parts: int) -> NDArray[np.float32]:
+def _rank_k(
+    launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, parts: int
+) -> NDArray[np.float32]:
     batch, n, k = lhs.shape
     dtype = _stored(operand_dtype)
     t = tile_rank_k(batch, n, k // parts, parts, dtype.itemsize, operand_dtype == "tfloat32")
@@ -91,9 +93,7 @@ def _on_diagonal(launcher: Launcher, t: Tiling, lhs: Array, parts: int, dtype: n
 # ---- C = S B, C = L B ----
 
 
-def _sided(
-    launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, structure: Structure
-) -> Array:
+def _sided(launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, structure: Structure) -> Array:
     """One product with a symmetric or lower triangular left operand; sums of several pieces in float64."""
     m, n = rhs.shape
     dtype = _stored(operand_dtype)
@@ -140,7 +140,9 @@ def solve(launcher: Launcher, factor: Array, inverses_t: Array, columns: Array) 
     value = np.empty((m, n), np.float32)
     for part in _pieces(n, t.n):
         right = _padded(columns[:, part], (t.m, t.n), np.dtype(np.float32))
-        value[:, part] = launcher.launch(t, (stacked, inverses, right), np.float32)[:m, : part.stop - part.start]
+        value[:, part] = launcher.launch(t, (stacked, inverses, right), np.float32)[
+            :m, : part.stop - part.start
+        ]
     return value
 
 

@@ -115,7 +115,9 @@ def _check_residual(plan: BlockedPlan, operands: Operands, outcome: Outcome) -> 
     """
     complex_, request = np.dtype(plan.request.dtype).kind == "c", plan.request
     extended = EXTENDED and request.work <= AFFORDABLE
-    wide: Any = np.result_type(np.longdouble if extended else np.float64, np.complex64 if complex_ else np.float32)
+    wide: Any = np.result_type(
+        np.longdouble if extended else np.float64, np.complex64 if complex_ else np.float32
+    )
     value = outcome.value.astype(wide)
     if isinstance(request, Cholesky):
         promises, given = 1, np.tril(operands.inputs[0]).astype(wide)

@@ -26,7 +26,7 @@ class Stored:
     by_rows: bool = False
 
     @property
-    def complex(self) -> bool:
+    def is_complex(self) -> bool:
         """Whether elements are complex."""
         return np.dtype(self.dtype).kind == "c"
 
@@ -128,7 +128,7 @@ def syrk(
     wrong = _wrong_trans(stored, trans, hermitian)
     if wrong:
         return refused(request, wrong)
-    first = stored.matrix(a, n, k, lda, trans if stored.complex or trans == "N" else "T")
+    first = stored.matrix(a, n, k, lda, trans if stored.is_complex or trans == "N" else "T")
     second = conjugated(first, hermitian).T
     factors = stored.scalar(alpha), stored.scalar(beta)
     if hermitian:
@@ -166,13 +166,11 @@ def syr2k(
     wrong = _wrong_trans(stored, trans, hermitian)
     if wrong:
         return refused(request, wrong)
-    op = trans if stored.complex or trans == "N" else "T"
+    op = trans if stored.is_complex or trans == "N" else "T"
     inputs = stored.matrix(a, n, k, lda, op), stored.matrix(b, n, k, ldb, op)
     factor = stored.scalar(beta)
     target = stored.result(c, n, n, ldc)
-    return stored.scaled(
-        request, inputs, target, stored.scalar(alpha), factor.real if hermitian else factor
-    )
+    return stored.scaled(request, inputs, target, stored.scalar(alpha), factor.real if hermitian else factor)
 
 
 def symm(
@@ -259,7 +257,7 @@ def triangular(
 def _wrong_trans(stored: Stored, trans: str, hermitian: bool) -> str:
     """Why BLAS will not have this ``trans``; empty when it will."""
     unknown = "T" if hermitian else "C"
-    if not stored.complex or trans != unknown:
+    if not stored.is_complex or trans != unknown:
         return ""
     kind = "Hermitian" if hermitian else "complex symmetric"
     return f"a {kind} update does not know trans={unknown!r}: BLAS says so itself"

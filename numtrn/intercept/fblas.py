@@ -81,16 +81,14 @@ def _with_host(recognise: Recognise) -> Recognise:
     return lambda stored, *arguments: recognise(host(stored.dtype), stored, *arguments)
 
 
-HERMITIAN = {"hermitian": True}
-
 ROUTINES = {
     "gemm": Routine("sdcz", "lliiiaaiaiaai", blas.gemm),
     "syrk": Routine("sdcz", "uliiaaiaai", blas.syrk),
-    "herk": Routine("cz", "uliiaaiaai", partial(blas.syrk, **HERMITIAN)),
+    "herk": Routine("cz", "uliiaaiaai", partial(blas.syrk, hermitian=True)),
     "symm": Routine("sdcz", "luiiaaiaiaai", blas.symm),
-    "hemm": Routine("cz", "luiiaaiaiaai", partial(blas.symm, **HERMITIAN)),
+    "hemm": Routine("cz", "luiiaaiaiaai", partial(blas.symm, hermitian=True)),
     "syr2k": Routine("sdcz", "uliiaaiaiaai", blas.syr2k),
-    "her2k": Routine("cz", "uliiaaiaiaai", partial(blas.syr2k, **HERMITIAN)),
+    "her2k": Routine("cz", "uliiaaiaiaai", partial(blas.syr2k, hermitian=True)),
     "trmm": Routine("sdcz", "lulliiaaiai", blas.trmm),
     "trsm": Routine("sdcz", "lulliiaaiai", _with_host(solves.trsm)),
     "trtrs": Routine("sdcz", "ulliiaiaia", _with_host(solves.trtrs), "lapack"),

@@ -5,8 +5,4 @@ from numtrn.plan.decide import DEFAULT_MIN_WORK, DTYPES, make_plan, threshold
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.tiling import Tiling
 
-__all__ = [
-    "DEFAULT_MIN_WORK",
-    "DTYPES",
-    "BlockedPlan",
-    "Plan", "Refusal", "Tiling", "make_plan", "threshold"]
+__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "BlockedPlan", "Plan", "Refusal", "Tiling", "make_plan", "threshold"]

@@ -94,9 +94,7 @@ class _RefusedError(Exception):
     """A request is none for a kernel; the text says why."""
 
 
-def _product(
-    request: Gemm | Contraction, options: Options, target: str, probed: Mapping[str, str]
-) -> Plan:
+def _product(request: Gemm | Contraction, options: Options, target: str, probed: Mapping[str, str]) -> Plan:
     """The plan of one product."""
     folding: Folding | None = None
     gemm = request

@@ -62,5 +62,11 @@ def _measured(dtype: str) -> float:
 def _machine() -> str:
     """What the rate depends on."""
     threads = ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ)
-    parts = platform.node(), platform.machine(), f"{os.cpu_count()} processors", f"NumPy {np.__version__}", threads
+    parts = (
+        platform.node(),
+        platform.machine(),
+        f"{os.cpu_count()} processors",
+        f"NumPy {np.__version__}",
+        threads,
+    )
     return ", ".join(filter(None, parts))

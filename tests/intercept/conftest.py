@@ -8,7 +8,7 @@ import pytest
 
 from numtrn import block, dispatch, intercept
 from numtrn.options import Options
-from numtrn.request import Contraction, Gemm, Routine
+from numtrn.request import Cholesky, Contraction, Gemm, Routine, Solve
 from numtrn.session import Call, Session
 
 
@@ -19,18 +19,26 @@ def compute(request, operands):
     if isinstance(request, Contraction):
         result = np.einsum(request.subscripts, *operands.inputs, dtype=request.dtype)
         return np.asarray(result)[..., None].repeat(2, axis=-1)[..., 0]
-    a, b = operands.inputs
+    assert all(operand.dtype == request.dtype for operand in operands.inputs)
+    if isinstance(request, Cholesky):
+        lower = np.tril(operands.inputs[0])
+        return np.asfortranarray(np.linalg.cholesky(lower + np.tril(lower, -1).conj().T))
+    if isinstance(request, Solve):
+        *factors, columns = operands.inputs
+        result = operands.alpha * columns
+        for factor, read in zip(factors, request.factors, strict=True):
+            result = np.linalg.solve(triangle(factor, read.uplo, read.unit), result)
+        return np.asfortranarray(result)
+    a, b = multiplied(request, operands)
     assert a.shape == (request.batch, request.m, request.k)
     assert b.shape == (request.batch, request.k, request.n)
-    assert a.dtype == b.dtype == request.dtype
-    assert not a.flags.writeable
     assert (operands.c is not None) == request.reads_c
     scalar = np.dtype(request.dtype).type
     real = np.dtype(request.dtype).kind == "f"
     factors = [
         scalar(factor.real if real else factor) for factor in map(complex, (operands.alpha, operands.beta))
     ]
-    result = factors[0] * np.matmul(a, b)
+    result = np.matmul(a, b) if request.structure == "her2k" else factors[0] * np.matmul(a, b)
     if request.reads_c:
         result = result + factors[1] * operands.c
     if request.triangle:
@@ -39,6 +47,39 @@ def compute(request, operands):
         )
         result = np.where(kept, result, np.nan).astype(request.dtype)
     return np.asfortranarray(result)
+
+
+def triangle(matrix, uplo, unit=False):
+    """What is read of a triangular matrix."""
+    read = (np.tril if uplo == "lower" else np.triu)(matrix)
+    return read - np.diag(np.diag(read)) + np.eye(len(read)) if unit else read
+
+
+def multiplied(request, operands):
+    """A and B in full, as `numtrn.request.Structure` defines them."""
+    a, b = operands.inputs
+    adjoint = b.swapaxes(1, 2).conj() if request.structure == "her2k" else b.swapaxes(1, 2)
+    match request.structure:
+        case "general":
+            assert not a.flags.writeable
+        case "syrk":
+            np.testing.assert_array_equal(b, a.swapaxes(1, 2))
+        case "herk":
+            np.testing.assert_array_equal(b, a.swapaxes(1, 2).conj())
+        case "syr2k" | "her2k":
+            scale = operands.alpha if request.structure == "her2k" else 1.0
+            left = np.concatenate((scale * a, np.conj(scale) * b), axis=2).astype(a.dtype)
+            other = a.swapaxes(1, 2).conj() if request.structure == "her2k" else a.swapaxes(1, 2)
+            return left, np.concatenate((adjoint, other), axis=1)
+        case "symm" | "hemm":
+            read = triangle(a[0], request.stored)
+            if request.structure == "hemm":
+                np.fill_diagonal(read, read.diagonal().real)
+            mirror = read.T.conj() if request.structure == "hemm" else read.T
+            return (read + mirror - np.diag(np.diag(read)))[None], b
+        case "trmm":
+            return triangle(a[0], request.stored, request.unit).astype(a.dtype)[None], b
+    return a, b
 
 
 @dataclass

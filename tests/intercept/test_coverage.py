@@ -15,7 +15,7 @@ from scipy.linalg.blas import dgemm as dgemm0
 from scipy.linalg.blas import dsyrk as dsyrk0
 from scipy.linalg.blas import ztrsm as ztrsm0
 
-from numtrn.request import Contraction, Gemm, Routine
+from numtrn.request import Contraction, Gemm, Routine, Solve, Triangular
 
 NAMES = ("matmul", "dot", "einsum", "tensordot", "inner", "vdot")
 IDENTITY = {name: getattr(np, name) for name in NAMES} | {"dgemm": sb.dgemm}
@@ -30,6 +30,7 @@ M, K, N = 7, 6, 5
 a, b, s = rng.standard_normal((M, K)), rng.standard_normal((K, N)), rng.standard_normal((K, K))
 T = rng.standard_normal((3, K, K))
 tri = np.tril(s) + 20 * np.eye(K)
+spd = tri @ tri.T
 z, f = s + 1j * s.T, s.astype("f")
 i = (a * 4).astype(np.int64)
 
@@ -90,17 +91,17 @@ TABLE = [
         ("scipy.linalg.blas.zsyrk", [(K, K, K)]),
     ),
     ("dgemm alpha 0", lambda: sb.dgemm(0.0, a, b), ("scipy.linalg.blas.dgemm", [])),
-    # Seen, but without a kernel
     ("dtrsm", lambda: sb.dtrsm(1.0, tri, s, lower=1), ("scipy.linalg.blas.dtrsm", [])),
     ("bound earlier: ztrsm", lambda: ztrsm0(1.0, tri + 0j, z, lower=1), ("scipy.linalg.blas.ztrsm", [])),
-    ("dtrmm", lambda: sb.dtrmm(1.0, tri, b), ("scipy.linalg.blas.dtrmm", [])),
-    ("dtrmm on the right", lambda: sb.dtrmm(1.0, tri, a, side=1), ("scipy.linalg.blas.dtrmm", [])),
-    ("dsymm", lambda: sb.dsymm(1.0, s, b), ("scipy.linalg.blas.dsymm", [])),
-    ("zhemm", lambda: sb.zhemm(1.0, z, z), ("scipy.linalg.blas.zhemm", [])),
-    ("zherk", lambda: sb.zherk(1.0, z), ("scipy.linalg.blas.zherk", [])),
-    ("dsyr2k", lambda: sb.dsyr2k(1.0, s, s), ("scipy.linalg.blas.dsyr2k", [])),
-    ("zher2k", lambda: sb.zher2k(1.0, z, z), ("scipy.linalg.blas.zher2k", [])),
-    ("dpotrf", lambda: sl.lapack.dpotrf(tri @ tri.T)[0], ("any", [(K, K, K)])),
+    ("dtrmm", lambda: sb.dtrmm(1.0, tri, b), ("scipy.linalg.blas.dtrmm", [(K, K, N)])),
+    ("dtrmm on the right", lambda: sb.dtrmm(1.0, tri, a, side=1), ("scipy.linalg.blas.dtrmm", [(K, K, M)])),
+    ("dsymm", lambda: sb.dsymm(1.0, s, b), ("scipy.linalg.blas.dsymm", [(K, K, N)])),
+    ("zhemm", lambda: sb.zhemm(1.0, z, z), ("scipy.linalg.blas.zhemm", [(K, K, K)])),
+    ("zherk", lambda: sb.zherk(1.0, z), ("scipy.linalg.blas.zherk", [(K, K, K)])),
+    ("dsyr2k", lambda: sb.dsyr2k(1.0, s, s), ("scipy.linalg.blas.dsyr2k", [(K, 2 * K, K)])),
+    ("zher2k", lambda: sb.zher2k(1.0, z, z), ("scipy.linalg.blas.zher2k", [(K, 2 * K, K)])),
+    ("dpotrf", lambda: sl.lapack.dpotrf(spd)[0], ("scipy.linalg.lapack.dpotrf", [])),
+    # Seen, but without a kernel
     ("float16 @", lambda: f.astype("e") @ f.astype("e"), ("numpy.matmul", [])),
     ("int64 @", lambda: i @ i.T, ("numpy.matmul", [])),
     ("longdouble @", lambda: a.astype("g") @ b.astype("g"), ("numpy.matmul", [])),
@@ -181,20 +182,16 @@ def test_public_objects_stay_what_they_are():
     assert isinstance(np.matmul, np.ufunc)
 
 
-def test_solve_triangular_is_noted(spy):
-    """Newer SciPy solves in C of its own, older goes through ?trtrs."""
-    from scipy.linalg.lapack import dtrtrs
-
-    (x, info), (request,) = spy.inside(lambda: dtrtrs(tri, s, lower=1))
+def test_triangular_systems_are_solves(spy):
+    (x, info), (request,) = spy.inside(lambda: sl.lapack.dtrtrs(tri, s, lower=1))
     assert info == 0
     np.testing.assert_allclose(tri @ x, s)
-    assert request == Routine(
+    assert request == Solve(
         function="scipy.linalg.lapack.dtrtrs",
         dtype="float64",
-        shapes=((K, K), (K, K)),
-        work=K * (K + 1) // 2 * K,
-        reason="no kernel yet for ?trtrs: it stays with SciPy",
-        contraction=False,
+        n=K,
+        columns=K,
+        factors=(Triangular(uplo="lower"),),
     )
 
 
@@ -206,7 +203,7 @@ def test_float16_is_recorded_with_its_reason(spy):
 
 def test_syrk_names_its_triangle(spy):
     _, (request,) = spy.inside(lambda: np.dot(a, a.T))
-    assert request == Gemm(function="numpy.dot", dtype="float64", m=M, k=K, n=M, triangle="upper")
+    assert request == Gemm(function="numpy.dot", dtype="float64", m=M, k=K, n=M, structure="syrk", triangle="upper")
 
 
 def test_einsum_is_read_into_explicit_subscripts(spy):

@@ -101,7 +101,7 @@ def test_an_error_of_ours_is_a_warning_once(spy, monkeypatch, name):
     def broken(*_, **__):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(blas, "gemm", broken)
+    monkeypatch.setattr(blas.Stored, "scaled", broken)
     with pytest.warns(KernelFallbackWarning, match=r"ZeroDivisionError: ours.*please report"):
         result, requests = spy.inside(CALLS[name])
     np.testing.assert_allclose(result, CALLS[name]())

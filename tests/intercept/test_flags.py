@@ -113,7 +113,7 @@ def test_cblas_orders_that_numpy_does_not_use(by_rows, trans):
     stored = blas.Stored("f", "complex128", by_rows)
     plain = np.array([[memory[i * 6 + j if by_rows else i + j * 6] for j in range(5)] for i in range(3)])
     read = {"N": plain, "T": plain.T, "C": plain.conj().T}[trans]
-    np.testing.assert_array_equal(stored.operand(memory.ctypes.data, *read.shape, 6, trans), read)
+    np.testing.assert_array_equal(stored.matrix(memory.ctypes.data, *read.shape, 6, trans), read)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

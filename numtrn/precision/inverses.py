@@ -1,0 +1,2 @@
+def diagonal_inverses(x):
+    raise NotImplementedError
