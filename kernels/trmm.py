@@ -5,15 +5,15 @@ TensorE multiplies and DMA moves half of what a GEMM would; and since row i of C
 enters SBUF in step with the products, and TensorE starts with the first tile of each.
 
 Engines     TensorE multiplies, VectorE evicts PSUM, DMA loads and stores; ScalarE and GpSimd are idle.
-SBUF        1024 columns of B, which stay for all of L: M * 32 bytes a partition row for fp32; tiles of 128 rows
+SBUF        1024 columns of B, which stay for all of L, M * 32 bytes a partition row of fp32; tiles of 128 rows
             of L^T's blocks stream past them. For M <= 2048 L stays too, and is read once.
-PSUM        A bank for each 128 rows of a block and 512 columns, up to eight, all of K accumulated in it. Each
-            tile of L serves all of them in turn; on the diagonal the first rows end first, and are evicted while
-            the others go on.
-DMA         Rows of 4 KiB for B and the result, of 4 block bytes (2 KiB) for L, fewer on the diagonal.
+PSUM        A bank for each 128 rows of a block and 512 columns, up to eight, all of K accumulated in it. A tile
+            of L serves all of them in turn; on the diagonal the first rows end first, and are evicted while the
+            others go on.
+DMA         Rows of 4 KiB for B and the result, of 2 KiB for L, fewer on the diagonal, in fp32.
 Bound       T_pe = nb (nb + 1) / 2 N c / f with nb = ceil(M/128), c = 4 cycles for fp32 and 1 otherwise, f the
-            TensorE clock; every 512 columns begun count at least 64.
-Limits      M <= 4096: the columns of B take 128 KiB; block <= 512, a multiple of 128 if M > block.
+            TensorE clock; the columns of a bank count 64 at least.
+Limits      M <= 4096, for 1024 columns of B to fit SBUF; block <= 512, a multiple of 128 if M > block.
 """
 
 import nki
@@ -33,9 +33,9 @@ def trmm(lhs_t, rhs, block, tf32):
     Parameters
     ----------
     lhs_t
-        [b (b + 1) / 2 * block, block] in HBM, fp32, bf16 or fp16, with b = ceil(M / block): the blocks (0, 0),
-        (1, 0), (1, 1), (2, 0) ... of L, each transposed, below each other. Zeros above the diagonal of L within
-        its diagonal tiles of 128 rows; what lies above those, and beyond row M, is not read.
+        [b (b + 1) / 2 * block, block] in HBM, fp32, bf16 or fp16, with b = ceil(M / block): the blocks
+        (0, 0), (1, 0), (1, 1), (2, 0) ... of L, each transposed, below each other. Above the diagonal of L,
+        its diagonal tiles of 128 rows hold zeros; what lies above those, and beyond row M, is not read.
     rhs
         [M, N] in HBM, of the same dtype.
     block
@@ -71,7 +71,7 @@ def multiply_columns(out, lhs_t, held, rhs, n0, n1, block, dtype):
 
 
 def multiply_rows(lhs_t, held, rhs, panel, m0, m1, n0, n1, block, dtype):
-    """Rows m0 to m1 of the product, in SBUF tiles of at most 128 rows; adds their rows of rhs to the panel."""
+    """Rows m0 to m1 of the product, in SBUF tiles of at most 128 rows; the panel gets their rows of rhs."""
     banks = []
     for m in range(m0, m1, PARTITIONS):
         row = []
@@ -81,12 +81,13 @@ def multiply_rows(lhs_t, held, rhs, panel, m0, m1, n0, n1, block, dtype):
         banks.append(row)
     for k in range(0, m1, PARTITIONS):
         depth = min(PARTITIONS, m1 - k)
+        first = 0
         if k >= m0:
+            first = k - m0
             panel.append(load(rhs, k, depth, n0, n1, dtype))
-        lhs = load_lhs(lhs_t, held, rhs.shape[0], m0, m1, k, depth, block, dtype)
-        first = max(0, k - m0) // PARTITIONS
-        for r in range(first, len(banks)):
-            m = (r - first) * PARTITIONS
+        lhs = load_lhs(lhs_t, held, rhs.shape[0], m0, m1, first, k, depth, block, dtype)
+        for r in range(first // PARTITIONS, len(banks)):
+            m = r * PARTITIONS - first
             for c in range(len(banks[r])):
                 n = c * BANK_COLUMNS
                 nisa.nc_matmul(
@@ -101,17 +102,17 @@ def multiply_rows(lhs_t, held, rhs, panel, m0, m1, n0, n1, block, dtype):
     return results
 
 
-def load_lhs(lhs_t, held, M, m0, m1, k, depth, block, dtype):
-    """Rows k of L^T, columns m0 to m1 from the diagonal tile on; from ``held`` if it keeps L and has them."""
+def load_lhs(lhs_t, held, M, m0, m1, first, k, depth, block, dtype):
+    """Rows k of L^T, columns m0 + first to m1; from ``held``, which keeps a small L, if they are there."""
     i = m0 // block
     j = k // block
-    before = k // PARTITIONS
-    for m in range(0, m0, block):
-        before = before + (m + block) // PARTITIONS
-    if before < len(held):
-        return held[before]
+    place = k // PARTITIONS
+    for m in range(block, m0 + block, block):
+        place = place + m // PARTITIONS
+    if place < len(held):
+        return held[place]
     row = (i * (i + 1) // 2 + j) * block + k - j * block
-    tile = load(lhs_t, row, depth, max(0, k - m0), m1 - m0, dtype)
+    tile = load(lhs_t, row, depth, first, m1 - m0, dtype)
     if M <= HELD_ROWS:
         held.append(tile)
     return tile
