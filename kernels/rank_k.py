@@ -5,7 +5,7 @@ read of A serves both factors; TensorE multiplies no tile above the diagonal, an
 end of the diagonal tile; and both products of SYR2K accumulate in the same PSUM banks, so that no pass adds
 them.
 
-Engines     TensorE multiplies, VectorE evicts PSUM, GpSimd writes zeros, DMA loads and stores; ScalarE is idle.
+Engines     TensorE multiplies, VectorE evicts PSUM, GpSimd writes zeros, DMA moves; ScalarE is idle.
 SBUF        A panel of rows of all operands, transposed: all of K, two blocks wide, or one where two take more
             than 128 KiB a partition row. Panels of earlier rows stay while all fit in 128 KiB; of the others,
             one block of columns at a time streams past. A is read once if it fits, else at most (p + 1) / 2

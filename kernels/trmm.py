@@ -5,11 +5,11 @@ TensorE multiplies and DMA moves half of what a GEMM would; and since row i of C
 enters SBUF in step with the products, and TensorE starts with the first tile of each.
 
 Engines     TensorE multiplies, VectorE evicts PSUM, DMA loads and stores; ScalarE and GpSimd are idle.
-SBUF        1024 columns of B, which stay for all of L, M * 32 bytes a partition row of fp32; tiles of 128 rows
-            of L^T's blocks stream past them. For M <= 2048 L stays too, and is read once.
-PSUM        A bank for each 128 rows of a block and 512 columns, up to eight, all of K accumulated in it. A tile
-            of L serves all of them in turn; on the diagonal the first rows end first, and are evicted while the
-            others go on.
+SBUF        1024 columns of B, which stay for all of L, M * 32 bytes a partition row of fp32; tiles of 128
+            rows of L^T's blocks stream past them. For M <= 2048 L stays too, and is read once.
+PSUM        A bank for each 128 rows of a block and 512 columns, up to eight, all of K accumulated in it. A
+            tile of L serves all of them in turn; on the diagonal the first rows end first, and are evicted
+            while the others go on.
 DMA         Rows of 4 KiB for B and the result, of 2 KiB for L, fewer on the diagonal, in fp32.
 Bound       T_pe = nb (nb + 1) / 2 N c / f with nb = ceil(M/128), c = 4 cycles for fp32 and 1 otherwise, f the
             TensorE clock; the columns of a bank count 64 at least.
