@@ -13,7 +13,16 @@ from math import ceil
 
 from numtrn.precision.fixed import result_words
 
-__all__ = ["MAX_INSTRUCTIONS", "Tiling", "bucket", "tile_gemm"]
+__all__ = [
+    "MAX_INSTRUCTIONS",
+    "Tiling",
+    "batches",
+    "block_edge",
+    "bucket",
+    "split",
+    "stacked_rows",
+    "tile_gemm",
+]
 
 MAX_INSTRUCTIONS = 16_000
 """Most instructions of one launch; keeps compilation of the unrolled kernel bounded."""
@@ -22,6 +31,9 @@ TILE = 128
 BANK_COLUMNS = 512
 GEMM_LIMIT = (2048, 2048, 2048)
 """Most of M, K and N in one launch of the plain kernel; K by SBUF, see ``kernels/gemm.py``."""
+
+BLOCK_LIMIT = 512
+"""Largest edge of the stacked blocks of a triangle: one PSUM bank of columns."""
 
 INT32 = 2**31
 
@@ -50,7 +62,8 @@ class Tiling:
     slices
         Digit planes, or 0 for the plain kernel.
     block_m, block_n
-        Output block of the sliced kernel; ``m`` and ``n`` for the plain one.
+        Output block of the sliced kernel, edge of the stacked blocks of a triangle; ``m`` and ``n`` for the
+        plain kernel.
     matmuls, casts, adds, instructions
         Of one launch, on the diagonal where there is one: ``nc_matmul``, PSUM evictions, integer
         additions, and all together.
@@ -93,6 +106,8 @@ class Tiling:
         """Shape of what one launch gives."""
         if self.kernel == "least_product":
             return self.batch * self.m, 2
+        if self.kernel == "rank_k":
+            return self.batch * stacked_rows(self.n, self.block_n), self.block_n
         if not self.slices:
             return self.batch * self.m, self.n
         if self.part == LOWER_RESULT:
@@ -131,6 +146,21 @@ def split(extent: int, limit: int, step: int = TILE) -> tuple[int, int]:
     return size, ceil(extent / size)
 
 
+def block_edge(order: int) -> int:
+    """Edge of the equal blocks that a triangle of that order is stacked in: at most 512.
+
+    >>> block_edge(93), block_edge(512), block_edge(768)
+    (128, 512, 384)
+    """
+    return bucket(ceil(order / ceil(order / BLOCK_LIMIT)))
+
+
+def stacked_rows(order: int, block: int) -> int:
+    """Rows of the blocks (0, 0), (1, 0), (1, 1), (2, 0) ... of a triangle below each other."""
+    blocks = ceil(order / block)
+    return blocks * (blocks + 1) // 2 * block
+
+
 def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = False) -> Tiling:
     """Tiling of the plain kernel for operands of ``itemsize`` bytes."""
     limit_m, limit_k, limit_n = GEMM_LIMIT
@@ -146,7 +176,7 @@ def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = Fa
     casts = tiles_m * len(columns)
     loads = panels_n * tiles_k * (1 + panels_m)
     instructions = loads + matmuls + casts + tiles_m * panels_n
-    size_batch, pieces_batch = _batches(batch, instructions)
+    size_batch, pieces_batch = batches(batch, instructions)
     return Tiling(
         kernel="gemm",
         batch=size_batch,
@@ -168,7 +198,7 @@ def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = Fa
     )
 
 
-def _batches(batch: int, instructions: int) -> tuple[int, int]:
+def batches(batch: int, instructions: int) -> tuple[int, int]:
     """Pairs of one launch, within the instruction bound, and launches along the batch."""
     most = max(1, MAX_INSTRUCTIONS // instructions)
     pieces = ceil(batch / most)
