@@ -1,23 +1,24 @@
-"""SYMM, fp32 results of a symmetric matrix times a general one: out = S @ rhs, from the lower blocks of S.
+"""SYMM: the product of a symmetric matrix S, of which the lower blocks are given, and a general one, in fp32.
 
 What makes it more than a port: half of S is all there is in HBM. A tile S[k, m] with k >= m is a stationary
-operand as it lies; one above the diagonal is made on chip, once for a launch, by VectorE, which transposes 32 x
-32 blocks from SBUF to SBUF: bits, so that it is exact, and TensorE gives no cycle to it. Nothing computes with
-what the host left above the diagonal of S. A panel grows from the last row of S up, so that the first
-products need tiles as they lie only, and the next one grows while the present one is multiplied.
+operand as it lies; one above the diagonal is made on chip, once in a launch, by VectorE, which transposes
+32 x 32 elements at a time from SBUF to SBUF. That moves bits, so it is exact, and costs TensorE nothing.
+Nothing is computed with what lies above the diagonal of S, which may be NaN. A panel grows from the last
+row of S up, so that the first products need tiles as they lie; the next one grows during its products.
 
-Engines     TensorE multiplies and is the limit; VectorE mirrors, four tiles in the time of 4 N / 128 to 32
-            matmuls; ScalarE evicts PSUM, so that no mirror waits for a product; DMA. GpSimd makes one mask.
-SBUF        A panel of S, all rows of one block of columns (64 KiB a partition at M = 4096 and block = 512),
-            resident for a sweep over N, and the next one as it grows; four tiles to be mirrored; tiles of rhs
-            on their way.
-PSUM        A fresh bank for each 128 rows of the panel, all of S's columns accumulated in it, a moving tile
-            for all of them in turn; two sets of up to four rotate.
-DMA         Rows of 4 * block bytes of S (2 KiB), each lower block once as it lies and once to be mirrored; rows
-            of 2 KiB of rhs, M / block times, and of the result.
+Engines     TensorE multiplies, the limit; VectorE mirrors; ScalarE evicts PSUM, so that no mirror waits
+            behind a product; GpSimd makes one mask; DMA.
+SBUF        A panel of S, all rows of one column of blocks (64 KiB a partition at M = 4096, block = 512),
+            resident for a sweep over N, and the next one as it grows; the tiles of the block that is being
+            mirrored (8 KiB); tiles of rhs on their way.
+PSUM        A fresh bank for each 128 rows of a strip of 512 columns of the result, all of K accumulated in
+            it, a moving tile for all of them in turn; two sets of up to four rotate.
+DMA         Rows of 2 KiB at block = 512: each block below the diagonal twice, as it lies and to be mirrored;
+            rhs M / block times; the result.
 Bound       T_pe = ceil(M/128)^2 sum(max(n, 64)) c / f, with n the columns of each strip, c = 4 cycles for
-            fp32 and 1 otherwise, f the TensorE clock. With c = 1 the DMA of rhs is above it.
-Limits      M <= 4096 in fp32: two panels fit SBUF. N below about 512 leaves VectorE the limit.
+            fp32 and 1 otherwise, f the TensorE clock. With c = 1 the DMA of rhs takes longer.
+Limits      block <= 512; M <= 4096: two panels fit SBUF. Below N of about 300 VectorE or the DMA of S takes
+            longer than T_pe; where M is several blocks of less than 384, the DMA may.
 """
 
 import nki
@@ -36,8 +37,8 @@ def symm(lower, rhs, block, tf32):
     Parameters
     ----------
     lower
-        [b (b + 1) / 2 * block, block] in HBM, fp32, bf16 or fp16, b = M / block: the blocks (0, 0), (1, 0), (1, 1),
-        (2, 0), ... of S below each other. What lies above the diagonal of S may be anything.
+        [b (b + 1) / 2 * block, block] in HBM, fp32, bf16 or fp16, b = M / block: the blocks (0, 0), (1, 0),
+        (1, 1), (2, 0) ... of S below each other. What lies above the diagonal of S may be anything.
     rhs
         [M, N] in HBM, of the same dtype: the moving operand.
     block
@@ -69,7 +70,7 @@ def symm(lower, rhs, block, tf32):
             n0 = s * BANK_COLUMNS
             n1 = min(n0 + BANK_COLUMNS, N)
             banks = []
-            for r in range(block // rows):
+            for _ in range(block // rows):
                 banks.append(nl.ndarray((rows, n1 - n0), dtype=nl.float32, buffer=nl.psum))
             for step in range(tiles):
                 if b == 0 and s == 0:
