@@ -1,4 +1,4 @@
-"""Triangular solves and Cholesky by blocks: the diagonal's on the host or by the solving kernel, updates by kernels.
+"""Triangular solves and Cholesky by blocks: the diagonal by host or solving kernel, updates by kernels.
 
 Recursive halves (S. Toledo, SIAM J. Matrix Anal. Appl. 18, 1065 (1997), for LU): X1 = T11^-1 B1,
 B2 - T21 X1, X2 = T22^-1 of that; and L11 of A11, L21 = A21 L11^-H, L22 of A22 - L21 L21^H. Where to cut is

@@ -200,6 +200,13 @@ class KernelEngine:
         return found
 
     def launch(self, t: Tiling, arrays: Sequence[Array | Resident], dtype: Any) -> Array:
+        """One launch of a tiling, whose result must be of its shape and of the dtype.
+
+        Raises
+        ------
+        KernelError
+            When it is not.
+        """
         self._count(arrays)
         part = self._target.launch(t.kernel, arrays, t.parameters)
         if part.shape != t.result_shape or part.dtype != dtype:

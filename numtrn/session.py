@@ -47,7 +47,7 @@ class Call:
     bound
         Promised componentwise error, in words, of a kernel result; None on the NumPy route.
     contraction
-        Whether the call is a product that kernels are for; other BLAS routines are only noted.
+        Whether the call is one that kernels are for; others are only noted.
     failed
         Whether a kernel was tried and failed, so that NumPy computed the call.
     """
@@ -137,8 +137,7 @@ class Session:
     def kernel_share(self) -> float:
         """Share of the multiply-adds of all contractions seen that ran in kernels, 0 to 1.
 
-        Small calls count. Routines without a kernel, such as triangular solves, are no contractions
-        and do not.
+        Small calls count, and so do solves and factorisations, whose multiply-adds are mostly products.
         """
         return _share(self.calls, self._small()[1])
 

@@ -1,8 +1,8 @@
 """fp32 products with a structure, and triangular solves, by the kernels that make use of it.
 
-A problem within one launch is one launch. Larger ones are cut into pieces along the structured matrix: those on
-its diagonal go to the kernel, those beside it are plain products. Only layouts are known here: stacked blocks of
-a triangle, as the kernels of `rank_k`, `symm`, `trmm` and `trsm` read and write them.
+A problem within one launch is one launch. Larger ones are cut into pieces along the structured matrix: those
+on its diagonal go to the kernel, those beside it are plain products. Only layouts are known here: stacked
+blocks of a triangle, as ``rank_k``, ``symm``, ``trmm`` and ``trsm`` read and write them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Launcher(Protocol):
 def multiply(
     launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, structure: Structure
 ) -> NDArray[np.float32]:
-    """lhs (batch, m, k) rhs (batch, k, n) of one of the `STRUCTURES`; see `numtrn.request.Structure`."""
+    """Product of lhs (batch, m, k) and rhs (batch, k, n) of one of the `STRUCTURES`; see `numtrn.request.Structure`."""
     if structure in ("syrk", "syr2k"):
         return _rank_k(launcher, lhs, rhs, operand_dtype, 2 if structure == "syr2k" else 1)
     value = np.empty((*lhs.shape[:2], rhs.shape[2]), np.float32)
@@ -188,4 +188,5 @@ def _padded(matrix: Array, shape: tuple[int, int], dtype: np.dtype[Any]) -> Arra
 
 
 def _stored(operand_dtype: str) -> np.dtype[Any]:
-    return np.dtype(STORED.get(operand_dtype, np.float32))
+    stored: np.dtype[Any] = np.dtype(STORED.get(operand_dtype, np.float32))
+    return stored

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-import scipy.linalg.blas as blas
+from scipy.linalg import blas, lapack
 
 import numtrn
+from numtrn.request import Cholesky, Gemm, Solve
 
 a, b = np.ones((200, 300)), np.ones((300, 400))
 
@@ -35,12 +36,60 @@ REFUSED = {
         "two matrices only",
     ),
     "three operands": (lambda: numtrn.explain(np.einsum, "ij,jk,kl", a, b, b.T), "3 operands"),
-    "other routine": (
-        lambda: numtrn.explain(blas.dtrsm, 1.0, np.eye(9), np.ones((9, 9))),
-        "no kernel yet for ?trsm",
+    "few right-hand sides": (
+        lambda: numtrn.explain(blas.dtrsm, 1.0, np.eye(900), np.ones((900, 64))),
+        "64 right-hand sides, at most 64",
     ),
     "another function": (lambda: numtrn.explain(np.linalg.svd, a), "does not catch"),
 }
+
+
+SYMMETRIC, TALL = np.ones((300, 300)), np.ones((300, 200))
+
+LEVEL_3 = {
+    "symm": (
+        blas.dsymm,
+        (1.0, SYMMETRIC, TALL),
+        {},
+        Gemm,
+        {"structure": "symm", "stored": "upper", "n": 200},
+    ),
+    "symm on the right": (
+        blas.ssymm,
+        (1.0, SYMMETRIC, TALL.T),
+        {"side": 1, "lower": 1},
+        Gemm,
+        {"structure": "symm", "stored": "lower", "m": 300, "n": 200},
+    ),
+    "hemm": (blas.zhemm, (1.0, SYMMETRIC, TALL), {}, Gemm, {"structure": "hemm", "dtype": "complex128"}),
+    "herk": (blas.cherk, (1.0, TALL), {"trans": 2}, Gemm, {"structure": "herk", "m": 200, "k": 300}),
+    "syr2k": (blas.dsyr2k, (1.0, TALL, TALL), {"beta": 1.0}, Gemm, {"k": 400, "reads_c": True}),
+    "her2k": (blas.zher2k, (1.0, TALL, TALL), {}, Gemm, {"structure": "her2k", "triangle": "upper"}),
+    "trmm": (blas.dtrmm, (1.0, SYMMETRIC, TALL), {"trans_a": 1}, Gemm, {"stored": "lower", "unit": False}),
+    "trmm on the right": (
+        blas.dtrmm,
+        (1.0, SYMMETRIC, TALL.T),
+        {"side": 1, "diag": 1},
+        Gemm,
+        {"stored": "lower", "unit": True},
+    ),
+    "trsm": (blas.dtrsm, (1.0, SYMMETRIC, TALL), {"lower": 1}, Solve, {"n": 300, "columns": 200}),
+    "trtrs": (lapack.strtrs, (SYMMETRIC, TALL), {"trans": 1}, Solve, {"columns": 200, "dtype": "float32"}),
+    "potrs": (lapack.dpotrs, (SYMMETRIC, TALL), {}, Solve, {"n": 300}),
+    "getrs": (lapack.dgetrs, (SYMMETRIC, np.arange(300), TALL), {}, Solve, {"columns": 200}),
+    "potrf": (lapack.dpotrf, (SYMMETRIC,), {}, Cholesky, {"n": 300}),
+}
+
+
+@pytest.mark.parametrize("case", LEVEL_3)
+def test_level_3_is_planned(case):
+    function, args, kwargs, kind, fields = LEVEL_3[case]
+    plan = numtrn.explain(function, *args, **kwargs)
+    assert isinstance(plan, (numtrn.Plan, numtrn.BlockedPlan)), plan
+    assert isinstance(plan.request, kind)
+    assert {name: getattr(plan.request, name) for name in fields} == fields
+    for word in ("reason", "scheme", "promise", "predicted", "not measured"):
+        assert word in str(plan)
 
 
 @pytest.mark.parametrize("case", PLANNED)

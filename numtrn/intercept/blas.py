@@ -1,7 +1,7 @@
-"""Products of BLAS level 3 as BLAS defines them, made into requests. CBLAS and Fortran differ in spelling flags.
+"""Products of BLAS level 3 as BLAS defines them, made into requests; CBLAS and Fortran differ in flags only.
 
-What is stored, transposed, on the right or in the upper triangle becomes views and a few words of the request;
-nothing is computed here, but that complex conjugates are copies.
+What is stored, transposed, on the right or in the upper triangle becomes views and a few words of the
+request; nothing is computed here, but that complex conjugates are copies.
 """
 
 from __future__ import annotations

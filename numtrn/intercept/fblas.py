@@ -37,7 +37,7 @@ class Routine:
     prefixes
         Types that it exists for.
     arguments
-        A letter for each: ``l`` a character, ``u`` the uplo, ``i`` an integer, ``a`` an address that stays one.
+        A letter for each: ``l`` a character, ``u`` the uplo, ``i`` an integer, ``a`` an address.
     recognise
         Makes a caught call of them.
     module

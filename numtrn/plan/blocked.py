@@ -1,4 +1,4 @@
-"""How a triangular solve or a Cholesky factorisation is cut: blocks on the diagonal, and updates between them.
+"""How a triangular solve or a Cholesky factorisation is cut: blocks on the diagonal, updates between them.
 
 Both halve their matrix until a block is left that the host takes, or that a kernel solves whole; everything
 between is products. Halves are powers of two times the block, so that few shapes are compiled. Functions of
@@ -19,11 +19,11 @@ from numtrn.request import Cholesky, Solve, Structure, shape_text
 __all__ = ["BLOCK", "BlockedPlan", "Diagonal", "Step", "Update", "halves", "largest_block", "levels", "steps"]
 
 BLOCK = 256
-"""Order of a block on the diagonal, by default: the host's share of n^2 / 2 multiply-adds a column is 256 / n."""
+"""Order of a block on the diagonal, by default. The host's share of the multiply-adds is then 256 / n."""
 
 COMPLEX = 3
-"""What complex arithmetic multiplies a bound by: N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd
-ed., section 3.6."""
+"""What complex arithmetic multiplies a bound by, rounded up: N. Higham, Accuracy and Stability of Numerical
+Algorithms, 2nd ed., section 3.6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,8 @@ class BlockedPlan:
             f"  diagonal  {blocks}",
             f"  updates   {products} products, {work:,} multiply-adds",
             f"  scheme    {self.scheme.name}: {self.scheme.description}",
-            f"  promise   backward error <= {self.bound:g} {self.scheme.unit_text} {self.measure}, componentwise",
+            f"  promise   backward error <= {self.bound:g} {self.scheme.unit_text} {self.measure}, "
+            "componentwise",
             f"  target    {self.target}, {self.chip}",
             f"  predicted {self.prediction} (from published figures, not measured)",
         ]

@@ -247,7 +247,7 @@ def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip
 
 
 def _predict_step(step: Step, dtype: str, options: Options, direct: int, chip: Chip) -> Prediction:
-    """Times of a product between blocks, or of a block on the diagonal, on the host unless a kernel solves it."""
+    """Times of a product between blocks, or of one on the diagonal, the host's unless a kernel solves it."""
     if isinstance(step, Update):
         gemm = Gemm(function="", dtype=dtype, m=step.m, k=step.k, n=step.n, structure=step.structure)
         scheme = choose(dtype, options.precision, step.k)

@@ -43,7 +43,7 @@ def multiply_add_rate(dtype: str) -> float:
 
 
 def predicted_seconds(work: int, dtype: str) -> float:
-    """Predicted seconds of NumPy for so many multiply-adds, from its measured speed; complex ones count four."""
+    """Predicted seconds of NumPy for so many multiply-adds, from its measured speed; complex count four."""
     real = COMPLEX.get(dtype, dtype)
     return work * (4 if real != dtype else 1) / multiply_add_rate(real)
 

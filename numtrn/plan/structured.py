@@ -1,4 +1,4 @@
-"""How a plain product with a structure is cut: its own kernel along the diagonal, plain products beside it."""
+"""How a plain product with a structure is cut: a kernel of its own on the diagonal, plain products beside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["tile_structured"]
 def tile_structured(
     structure: Structure, batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = False
 ) -> tuple[Tiling, ...]:
-    """Tilings of all launches of a real product (batch, m, k) by (batch, k, n) in one of the engine's own types.
+    """Tilings of all launches of a real product (batch, m, k) by (batch, k, n) in an engine type.
 
     First of the launches on the diagonal of the structured matrix, then, where there are several of them, of
     the plain products of the rows of each with what lies beside it.

@@ -19,6 +19,7 @@ __all__ = [
     "batches",
     "block_edge",
     "bucket",
+    "extent_of",
     "split",
     "stacked_rows",
     "tile_gemm",
@@ -146,13 +147,22 @@ def split(extent: int, limit: int, step: int = TILE) -> tuple[int, int]:
     return size, ceil(extent / size)
 
 
+def extent_of(extent: int, limit: int, step: int = TILE) -> int:
+    """Extent of equal blocks of at most ``limit``.
+
+    >>> extent_of(768, 512), extent_of(93, 512)
+    (384, 128)
+    """
+    return bucket(ceil(extent / ceil(extent / limit)), step)
+
+
 def block_edge(order: int) -> int:
     """Edge of the equal blocks that a triangle of that order is stacked in: at most 512.
 
     >>> block_edge(93), block_edge(512), block_edge(768)
     (128, 512, 384)
     """
-    return bucket(ceil(order / ceil(order / BLOCK_LIMIT)))
+    return extent_of(order, BLOCK_LIMIT)
 
 
 def stacked_rows(order: int, block: int) -> int:
@@ -198,10 +208,9 @@ def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = Fa
     )
 
 
-def batches(batch: int, instructions: int) -> tuple[int, int]:
-    """Pairs of one launch, within the instruction bound, and launches along the batch."""
-    most = max(1, MAX_INSTRUCTIONS // instructions)
-    pieces = ceil(batch / most)
+def batches(batch: int, instructions: int, most: int = MAX_INSTRUCTIONS) -> tuple[int, int]:
+    """Problems of one launch, within the instruction bound, and launches along the batch."""
+    pieces = ceil(batch / max(1, most // instructions))
     size = ceil(batch / pieces)
     return size, ceil(batch / size)
 

@@ -21,7 +21,8 @@ from numtrn.plan.tiling import (
     TILE,
     WHOLE,
     Tiling,
-    bucket,
+    batches,
+    extent_of,
     split,
 )
 from numtrn.plan.tuned import Block, blocks_of, karatsuba_from
@@ -225,7 +226,7 @@ def _tile_words(
     size_k, pieces_k = split(k, limit[1])
     size_n, pieces_n = (size_m, pieces_m) if structure in MIRRORED else split(n, limit[2], 64)
     choice = _choice("sliced_gemm", size_m, size_n, slices, peak, chip, structure, pieces_m)
-    block_m, block_n = _extent(size_m, choice.rows), _extent(size_n, choice.columns, 64)
+    block_m, block_n = extent_of(size_m, choice.rows), extent_of(size_n, choice.columns, 64)
     if structure in MIRRORED:
         block_n = block_m
     size_m, size_n = _padded(size_m, block_m), _padded(size_n, block_n)
@@ -270,7 +271,7 @@ def _longest(tiling: Tiling) -> int:
 
 def _batched(batch: int, tiling: Tiling) -> Tiling:
     """Launches of as many pairs as the instruction bound leaves room for, of a tiling of one."""
-    size, pieces = _batches(batch, _longest(_counted(tiling)))
+    size, pieces = batches(batch, _longest(_counted(tiling)), LONG)
     return _counted(
         replace(
             tiling,
@@ -353,7 +354,7 @@ def _tile_karatsuba(
     size_m, pieces_m = split(m, min(limit[:2]) if structure == "trmm" else limit[0])
     size_n, pieces_n = (size_m, pieces_m) if structure in MIRRORED else split(n, limit[2], 64)
     choice = _choice("karatsuba_gemm", size_m, size_n, slices, PEAK, chip, structure, pieces_m)
-    block_m, block_n = _extent(size_m, choice.rows), _extent(size_n, choice.columns, 64)
+    block_m, block_n = extent_of(size_m, choice.rows), extent_of(size_n, choice.columns, 64)
     if structure in MIRRORED:
         block_n = block_m
     size_m, size_n = _padded(size_m, block_m), _padded(size_n, block_n)
@@ -478,7 +479,7 @@ def tile_least(batch: int, m: int, k: int, n: int) -> Tiling:
     banks = [min(BANK_COLUMNS, size_n - start) for start in range(0, size_n, BANK_COLUMNS)]
     matmuls = tiles_m * tiles_k * len(banks)
     instructions = matmuls + 5 * tiles_m * len(banks) + panels_n * tiles_k * (1 + panels_m) + 2 * tiles_m
-    size_batch, pieces_batch = _batches(batch, instructions)
+    size_batch, pieces_batch = batches(batch, instructions, LONG)
     return Tiling(
         kernel="least_product",
         batch=size_batch,
@@ -512,7 +513,7 @@ def _choice(
     if structure in MIRRORED:
         squares = [b for b in listed if b.rows == b.columns]
         filled = [b for b in squares if m > b.rows // 2] or squares
-        return min(filled, key=lambda b: b.ns * _triangle_work(m, _extent(m, b.rows), pieces))
+        return min(filled, key=lambda b: b.ns * _triangle_work(m, extent_of(m, b.rows), pieces))
     filled = [b for b in listed if m > b.rows // 2 and n > b.columns // 2]
     low = [b for b in listed if b.rows == TILE and n > b.columns // 2]
     narrow = [b for b in listed if b.columns <= 2 * TILE and (m > b.rows // 2 or b.rows == TILE)]
@@ -522,13 +523,8 @@ def _choice(
 
 def _work(m: int, n: int, block: Block, lower: int) -> int:
     """Elements made of a result, padding included; of all of K, or of the pieces of a triangle times m."""
-    rows, columns = _extent(m, block.rows), _padded(n, _extent(n, block.columns, 64))
+    rows, columns = extent_of(m, block.rows), _padded(n, extent_of(n, block.columns, 64))
     return columns * (_triangle_work(m, rows, lower) if lower else _padded(m, rows))
-
-
-def _extent(extent: int, limit: int, step: int = TILE) -> int:
-    """Extent of equal blocks of at most ``limit``."""
-    return bucket(ceil(extent / ceil(extent / limit)), step)
 
 
 def _padded(extent: int, block: int) -> int:
@@ -574,10 +570,3 @@ def _carries(slices: int) -> int:
     """VectorE instructions that carry a block: three for each diagonal, and one where a word has a digit."""
     begun = sum(t == slices - 1 or t % 3 == 0 for t in range(1, slices))
     return 4 * (slices - 1) - begun
-
-
-def _batches(batch: int, instructions: int) -> tuple[int, int]:
-    """Pairs of one launch, within the instruction bound, and launches along the batch."""
-    pieces = ceil(batch / max(1, LONG // instructions))
-    size = ceil(batch / pieces)
-    return size, ceil(batch / size)

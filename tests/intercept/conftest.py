@@ -25,7 +25,7 @@ def compute(request, operands):
         return np.asfortranarray(np.linalg.cholesky(lower + np.tril(lower, -1).conj().T))
     if isinstance(request, Solve):
         *factors, columns = operands.inputs
-        result = operands.alpha * columns
+        result = columns * (operands.alpha if np.iscomplexobj(columns) else complex(operands.alpha).real)
         for factor, read in zip(factors, request.factors, strict=True):
             result = np.linalg.solve(triangle(factor, read.uplo, read.unit), result)
         return np.asfortranarray(result)

@@ -203,7 +203,9 @@ def test_float16_is_recorded_with_its_reason(spy):
 
 def test_syrk_names_its_triangle(spy):
     _, (request,) = spy.inside(lambda: np.dot(a, a.T))
-    assert request == Gemm(function="numpy.dot", dtype="float64", m=M, k=K, n=M, structure="syrk", triangle="upper")
+    assert request == Gemm(
+        function="numpy.dot", dtype="float64", m=M, k=K, n=M, structure="syrk", triangle="upper"
+    )
 
 
 def test_einsum_is_read_into_explicit_subscripts(spy):

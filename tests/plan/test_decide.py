@@ -93,7 +93,8 @@ def test_what_a_probe_speaks_against_is_refused(dtype, precision, barred, kind):
 
 
 def test_a_triangle_is_half_the_work():
-    assert gemm(100, 50, 100, triangle="lower").work == 50 * 5050
+    assert gemm(100, 50, 100, structure="syrk", triangle="lower").work == 50 * 5050
+    assert gemm(100, 100, 70, structure="trmm").work == 70 * 5050
 
 
 def test_no_request_below_the_threshold_is_planned(monkeypatch):
