@@ -20,7 +20,7 @@ def tile_structured(
     """Tilings of all launches of a real product (batch, m, k) by (batch, k, n) in an engine type.
 
     First of the launches on the diagonal of the structured matrix, then, where there are several of them, of
-    the plain products of the rows of each with what lies beside it.
+    the plain products of the rows of each with what lies left of it, and of a symmetric matrix right of it.
     """
     match structure:
         case "syrk" | "herk":
@@ -36,15 +36,16 @@ def tile_structured(
     pieces_batch, rows, pieces_k, columns = diagonal.pieces
     if diagonal.kernel == "rank_k":
         first = replace(diagonal, pieces=(pieces_batch, rows, pieces_k, 1))
-        beside = (tile_gemm(batch, high, k, start, itemsize, tf32) for start, high in _rows(m, diagonal.m))
-        return first, *beside
-    first = replace(diagonal, pieces=(batch, rows, pieces_k, columns))
-    whole = structure in ("symm", "hemm")
-    widths = ((start, high) if not whole else (m - high, high) for start, high in _rows(m, diagonal.m, whole))
-    return first, *(tile_gemm(batch, high, width, n, itemsize, tf32) for width, high in widths)
+        return first, *(tile_gemm(batch, high, k, start, itemsize, tf32) for start, high in _rows(m, diagonal.m))
+    first = replace(diagonal, pieces=(batch, rows, 1, columns))
+    sides = [(high, start) for start, high in _rows(m, diagonal.m)]
+    if structure in ("symm", "hemm"):
+        sides += [(diagonal.m, m - start) for start in range(diagonal.m, m, diagonal.m)]
+    products = (tile_gemm(1, high, width, n, itemsize, tf32) for high, width in sides)
+    return first, *(replace(t, pieces=(batch * t.pieces[0], *t.pieces[1:])) for t in products)
 
 
-def _rows(extent: int, size: int, first: bool = False) -> Iterator[tuple[int, int]]:
-    """Start and height of each piece, the first one apart unless asked for and there are several."""
-    for start in range(0 if first and extent > size else size, extent, size):
+def _rows(extent: int, size: int) -> Iterator[tuple[int, int]]:
+    """Start and height of each piece but the first."""
+    for start in range(size, extent, size):
         yield start, min(size, extent - start)
