@@ -71,7 +71,7 @@ def chain_us(n: int, chip: Chip, columns: int = BANK_COLUMNS) -> float:
     """TRSM's chain of dependences: one strip of columns, block row after block row.
 
     Of each block row the last update, the subtraction, the product with the inverse and its eviction follow
-    each other, with four hand-overs between engines: 2 (w c / f + 0.16 us) + 2 (w / fv + 0.15 us) + 4 * 0.2 us,
+    each other, with four hand-overs between engines: 2 (w c / f + 0.16) + 2 (w / fv + 0.15) + 4 * 0.2 us,
     w the columns. 0.16 and 0.15 us are latencies of TensorE and VectorE in published profiles
     (``nki_perf_guide.rst``, ``use-neuron-profile.rst``), 0.2 us is assumed (see `Chip.semaphore_ns`).
     """
@@ -523,7 +523,7 @@ class Aim:
         if figure is None:
             return "-", "not there"
         met = figure <= self.limit if self.at_most else figure >= self.limit
-        shown = f"{figure:.1%}" if self.unit == "%" else f"{figure:.3f}"
+        shown = f"{figure:.3f}" if self.unit == "times" else f"{figure:.1%} ({row.attainable:.1%} stretched)"
         return shown, "met" if met else "not met"
 
 
@@ -551,18 +551,18 @@ def aims_table(found: Sequence[Row]) -> str:
 NOTES = """\
 ms: all launches, each with its fixed cost on the device. bound: what TensorE needs for the blocks that must
 be multiplied; for TRSM the largest of that, its chain and its bytes. share: bound over ms. stretched: the
-same with matmuls as long as the clock has them ({stretch} times their cycles): 100 % cannot be
-beaten there. of GEMM: ms over that of GEMM, and `-` where there is no kernel."""
+same with matmuls as long as the clock has them, their cycles times {stretch},
+so that no kernel exceeds 100 % there. of GEMM: ms over that of GEMM."""
 
 THEIR_NOTES = """\
 kernels ms: trnblas's launches, each GEMM with the fastest of its six tiles. lenient ms: the same with loads
-that transpose at {share:g} of the DMA rate, as on trn2; for trn1 nothing is published, and the clock's price is
-too high: trnblas's own times for n = 1024 on trn1, host included, are 2.3 ms for GEMM and 5.71 ms for SYRK
-(`trnsci/trnblas: docs/benchmarks.md` @2264d960, version 0.4.3). fixed ms: {call:g} ms for the host call of each
-launch. link ms: operands and results over the host link, as each launch takes and leaves them on the host.
-times: kernels ms over ours. lenient: lenient ms over ours, which the aims take. calls: that with the fixed
-cost of all launches, theirs and ours. What the host computes has no time here. Its SYMM and TRMM launch
-no kernel (`torch.matmul` of a filled matrix), and it has no SYR2K."""
+that transpose at {share:g} of the DMA rate, as on trn2. For trn1 no rate is published, and the clock's price
+is too high: trnblas's own times for n = 1024 on trn1, with the host, are 2.3 ms for GEMM and 5.71 ms for
+SYRK (`trnsci/trnblas: docs/benchmarks.md` @2264d960, version 0.4.3). fixed ms: {call:g} ms for the host
+call of each launch. link ms: operands and results over the host link, where every launch takes and leaves
+them. times: kernels ms over ours. lenient: lenient ms over ours, which the aims take. calls: that with the
+fixed cost of all launches, theirs and ours. What the host computes has no time here. Its SYMM and TRMM
+launch no kernel (`torch.matmul` of a filled matrix), and it has no SYR2K."""
 
 CAUTION = "Predictions from published figures; none has been confirmed by a device of ours."
 
