@@ -38,8 +38,11 @@ from numtrn.targets.load import load_kernel
 
 SIZES = (1024, 2048, 4096, 8192)
 ITEM = 4
+MOST = 4096
+"""Largest order of one launch of the routines' own kernels."""
+
 JUDGED = 4096
-"""Order at which the targets hold."""
+"""Order at which the aims are judged."""
 
 Shape = tuple[int, ...]
 
@@ -164,7 +167,9 @@ ROUTINES = (
         "SYMM", "symm", lambda tile, n: tile(n, n, ITEM, False), triangle_and_rhs, lambda p: 2 * below(p)
     ),
     Routine("TRMM", "trmm", lambda tile, n: tile(n, n, ITEM, False), triangle_and_rhs, below),
-    Routine("TRSM", "trsm", lambda tile, n: tile(n, n), triangle_inverses_and_rhs, below),
+    Routine(
+        "TRSM", "trsm", lambda tile, n: tile(ceil(n / ceil(n / MOST)), n), triangle_inverses_and_rhs, below
+    ),
 )
 
 
@@ -177,7 +182,8 @@ def gemm_launches(m: int, k: int, n: int, times: int = 1) -> list[Launch]:
 
 def routine_launches(routine: Routine, tiling: Tiling, n: int) -> list[Launch]:
     """Launches of a routine of order n: its own kernel on the diagonal, ``gemm`` off it."""
-    _, pieces, pieces_k, pieces_n = tiling.pieces
+    pieces = ceil(n / tiling.m)
+    _, _, pieces_k, pieces_n = tiling.pieces
     along = pieces_k if routine.square else pieces_n
     own = Launch(routine.kernel, routine.shapes(tiling), tiling.parameters, pieces * along)
     depth, width = (n, tiling.m) if routine.square else (tiling.m, n)
@@ -208,9 +214,6 @@ def on_clock(kernel: Any, shapes: Iterable[Shape], parameters: Iterable[int], ch
 
 PANEL = 128
 """Rows of a panel of its TRSM (``trnblas/nki/dispatch.py: _nki_trsm_left``)."""
-
-SAMPLE = 1024
-"""Largest extent at which its choice of a tile is repeated on the clock."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +285,6 @@ class Trnblas:
     def __init__(self, kernels: Any, chip: Chip) -> None:
         self.kernels = kernels
         self.chip = chip
-        self.tiles: dict[Shape, Shape] = {}
 
     def timed_ms(self, kernel: Any, *shapes: Shape) -> float:
         """One launch; its zeroed PSUM tiles are let pass (see ``compat/README.md``)."""
@@ -290,24 +292,12 @@ class Trnblas:
             return on_clock(kernel, shapes, (), self.chip).total_ns / 1e6
 
     def gemm_ms(self, m: int, k: int, n: int) -> float:
-        """Its product of extents that it need not pad, with the tile that it would choose."""
-        return self.timed_ms(self.gemm_kernel(m, k, n), (m, k), (k, n))
+        """Its product of extents that it need not pad.
 
-    def gemm_kernel(self, m: int, k: int, n: int) -> Any:
-        """The fastest of its tiles for the first product in a bucket of sizes, and then for all in it.
-
-        Its autotuner does so on the device; here the clock takes the device's place.
+        With its default tile, 128 x 128 x 512: its autotuner tries six on the device, of which this one is the
+        fastest on the clock for all products here.
         """
-        registry = self.kernels._gemm_kernel_registry
-        bucket = self.kernels._autotune_bucket(m, k, n)
-        if bucket not in self.tiles:
-            sample = tuple(min(extent, SAMPLE) for extent in (m, k, n))
-            fitting = [t for t in self.kernels._TILE_CANDIDATES if not any(map(int.__mod__, sample, t))]
-            rows, depth, columns = sample
-            self.tiles[bucket] = min(
-                fitting, key=lambda tile: self.timed_ms(registry[tile], (rows, depth), (depth, columns))
-            )
-        return registry[self.tiles[bucket]]
+        return self.timed_ms(self.kernels._gemm_kernel, (m, k), (k, n))
 
     def times_ms(self, routine: str, n: int) -> float:
         """All launches of a routine."""
@@ -533,7 +523,8 @@ AIMS = (
     Aim("SYMM at least 85 % of its bound", "SYMM", lambda row: row.share, 0.85, unit="%"),
     Aim("TRMM at least 85 % of its bound", "TRMM", lambda row: row.share, 0.85, unit="%"),
     Aim("SYRK at least 1.8 times as fast as trnblas's kernel", "SYRK", lambda row: row.least_speedup, 1.8),
-    Aim("TRSM at least 3 times as fast as trnblas's launches", "TRSM", lambda row: row.least_speedup, 3.0),
+    Aim("TRSM at least 3 times as fast as trnblas's kernels", "TRSM", lambda row: row.least_speedup, 3.0),
+    Aim("the same with the host call of each launch", "TRSM", lambda row: row.speedup_of_calls, 3.0),
 )
 
 
@@ -555,7 +546,7 @@ same with matmuls as long as the clock has them, their cycles times {stretch},
 so that no kernel exceeds 100 % there. of GEMM: ms over that of GEMM."""
 
 THEIR_NOTES = """\
-kernels ms: trnblas's launches, each GEMM with the fastest of its six tiles. lenient ms: the same with loads
+kernels ms: trnblas's launches, GEMMs with the fastest of its six tiles, its default. lenient ms: the same with loads
 that transpose at {share:g} of the DMA rate, as on trn2. For trn1 no rate is published, and the clock's price
 is too high: trnblas's own times for n = 1024 on trn1, with the host, are 2.3 ms for GEMM and 5.71 ms for
 SYRK (`trnsci/trnblas: docs/benchmarks.md` @2264d960, version 0.4.3). fixed ms: {call:g} ms for the host

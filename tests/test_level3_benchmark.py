@@ -68,11 +68,12 @@ def test_bytes_of_a_solve():
 
 
 def tiling_in_pieces(routine, m, pieces, n):
-    """A tiling of the routine's own kernel for order m * pieces, and n columns, in launches of m by m."""
+    """A tiling of the routine's own kernel for n columns in launches of m by m; of TRSM for one piece."""
     square = routine.square
     parameters = (1, 2 if routine.name == "SYR2K" else 1, 512, 0) if square else (512, 0)
     if routine.kernel == "trsm":
         parameters = (512,)
+        pieces = 1
     along = (pieces, 1) if square else (1, n // m)
     base = tile_gemm(1, m, m, m, 4)
     return replace(
@@ -182,16 +183,15 @@ def test_its_own_python_makes_these_products(monkeypatch):
 
 
 @needs_trnblas
-def test_its_tile_is_the_fastest_of_its_bucket():
+@pytest.mark.parametrize("shape", [(128, 128, 1024), (512, 128, 1024), (896, 128, 1024), (1024, 1024, 1024)])
+@CHIPS_OF_TABLES
+def test_its_default_tile_is_the_fastest(chip, shape):
     kernels, _ = level3.trnblas()
-    outside = level3.Trnblas(kernels, CHIPS["trn2"])
-    each = {
-        tile: outside.timed_ms(kernel, (512, 128), (128, 512))
-        for tile, kernel in kernels._gemm_kernel_registry.items()
-    }
-    assert outside.gemm_ms(512, 128, 512) == min(each.values())
-    assert len(each) == 6
-    assert outside.tiles == {(512, 128, 512): min(each, key=each.get)}
+    outside = level3.Trnblas(kernels, chip)
+    m, k, n = shape
+    registry = kernels._gemm_kernel_registry.values()
+    assert len(registry) == 6
+    assert outside.gemm_ms(*shape) == min(outside.timed_ms(kernel, (m, k), (k, n)) for kernel in registry)
 
 
 # -- Tables ----------------------------------------------------------------------------------------
