@@ -545,20 +545,21 @@ def aims_table(found: Sequence[Row]) -> str:
 
 
 NOTES = """\
-ms: all launches, each with its fixed cost on the device. bound: what TensorE needs for the blocks that must
-be multiplied; for TRSM the largest of that, its chain and its bytes. share: bound over ms. stretched: the
-same with matmuls as long as the clock has them, their cycles times {stretch},
-so that no kernel exceeds 100 % there. of GEMM: ms over that of GEMM."""
+ms: all launches, each with its fixed cost on the device. bound: what TensorE needs for the blocks that
+must be multiplied; for TRSM the largest of that, its chain and its bytes. share: bound over ms.
+stretched: the same with matmuls as long as the clock has them, their cycles times {stretch}, so that no
+kernel exceeds 100 % there. of GEMM: ms over that of GEMM."""
 
 THEIR_NOTES = """\
-kernels ms: trnblas's launches; of the six tiles of its GEMM the fastest here, its default. lenient ms: the same
-with loads that transpose at {share:g} of the DMA rate, as on trn2; for trn1 no rate is published, and the clock's
-price is too high: trnblas's own times for n = 1024 on trn1, with the host, are 2.3 ms for GEMM and 5.71 ms for
-SYRK (`trnsci/trnblas: docs/benchmarks.md` @2264d960, version 0.4.3). fixed ms: {call:g} ms for the host
-call of each launch. link ms: operands and results over the host link, where every launch takes and leaves
-them. times: kernels ms over ours. lenient: lenient ms over ours, which the aims take. calls: that with the
-fixed cost of all launches, theirs and ours. What the host computes has no time here. Its SYMM and TRMM
-launch no kernel (`torch.matmul` of a filled matrix), and it has no SYR2K."""
+kernels ms: trnblas's launches; of the six tiles of its GEMM the fastest here, its default. lenient ms:
+the same with loads that transpose at {share:g} of the DMA rate, as on trn2; for trn1 no rate is
+published, and the clock's price is too high: trnblas's own times for n = 1024 on trn1, with the host,
+are 2.3 ms for GEMM and 5.71 ms for SYRK (`trnsci/trnblas: docs/benchmarks.md` @2264d960, version
+0.4.3). fixed ms: {call:g} ms for the host call of each launch. link ms: operands and results over the
+host link, where every launch takes and leaves them. times: kernels ms over ours. lenient: lenient ms
+over ours, which the aims take. calls: that with the fixed cost of all launches, theirs and ours. What
+the host computes has no time here. Its SYMM and TRMM launch no kernel (`torch.matmul` of a filled
+matrix), and it has no SYR2K."""
 
 CAUTION = "Predictions from published figures; none has been confirmed by a device of ours."
 
