@@ -30,7 +30,7 @@ MAX_INSTRUCTIONS = 16_000
 
 TILE = 128
 BANK_COLUMNS = 512
-GEMM_LIMIT = (2048, 2048, 2048)
+GEMM_LIMIT = (4096, 2048, 4096)
 """Most of M, K and N in one launch of the plain kernel; K by SBUF, see ``kernels/gemm.py``."""
 
 BLOCK_LIMIT = 512
