@@ -21,9 +21,14 @@ from level3 import (
     check,
     draw,
     half,
+    product,
+    run,
     same_bits,
+    solution,
+    symmetric,
     triangular,
 )
+from level3 import random as numbers
 
 import numtrn
 
@@ -164,24 +169,26 @@ def test_alpha_zero(case, beta):
 
 @pytest.mark.parametrize("case", plain_cases(WITH_ALPHA), ids=str)
 def test_alpha_zero_does_not_read_operands(case):
+    """Zeros, or what plain SciPy gives: OpenBLAS's GEMM for small matrices does read them."""
     problem = draw(replace(case, alpha=0.0))
     for operand in problem.operands.values():
         operand.array[...] = np.nan
-    check(problem)
+    (plain,) = run(problem).outcome
+    with numtrn.enabled(min_work=1, target="interpreter"):
+        (result,) = run(problem).outcome
+    assert same_bits(result, plain) or same_bits(result, np.zeros_like(plain))
 
 
 @pytest.mark.parametrize("case", plain_cases(("herk", "her2k")), ids=str)
 def test_imaginary_parts_of_real_factors_are_ignored(case):
     """Fortran's alpha (of herk) and beta are real; f2py takes complex ones and passes on their real parts."""
     problem = draw(replace(case, alpha=-0.5, beta=0.7))
-    inner = problem.call
     beta, alpha = 0.7 + 3j, -0.5 + (2j if case.routine == "herk" else 0)
     routine = getattr(sl.blas, case.name)
 
     def call(c, **given):
         return routine(alpha, *given.values(), beta=beta, c=c)
 
-    assert inner is not call
     problem.call = call
     check(problem)
 
@@ -228,12 +235,10 @@ def oversized(name, call, excess, **arrays):
 @pytest.mark.parametrize("overwrite", [0, 1])
 def test_trtrs_with_leading_dimensions(prefix, overwrite):
     """A has more rows than columns, and B more than A has columns."""
-    from level3 import random, solution
-
     rng = np.random.default_rng(1)
     dtype = np.dtype(DTYPES[prefix])
     triangle = triangular(rng, dtype, 35, 1)
-    b = random(rng, dtype, 35, 33)
+    b = numbers(rng, dtype, 35, 33)
     routine = getattr(sl.lapack, prefix + "trtrs")
     judge = solution(triangle, b)
     kept = np.zeros((41, 33), bool)
@@ -258,11 +263,9 @@ def test_trtrs_with_leading_dimensions(prefix, overwrite):
 @pytest.mark.parametrize("prefix", DTYPES)
 @pytest.mark.parametrize("side", [0, 1])
 def test_trmm_with_a_leading_dimension(prefix, side):
-    from level3 import product, random
-
     rng = np.random.default_rng(1)
     dtype = np.dtype(DTYPES[prefix])
-    triangle, b = triangular(rng, dtype, 33, 0), random(rng, dtype, 33, 33)
+    triangle, b = triangular(rng, dtype, 33, 0), numbers(rng, dtype, 33, 33)
     routine = getattr(sl.blas, prefix + "trmm")
     pair = (b, triangle) if side else (triangle, b)
     check(
@@ -282,20 +285,18 @@ def test_trmm_with_a_leading_dimension(prefix, side):
 @pytest.mark.parametrize("prefix", DTYPES)
 @pytest.mark.parametrize("routine", ["gemm", "symm", "syr2k", "trmm", "trsm"])
 def test_one_array_for_both_operands(prefix, routine):
-    from level3 import product, random, solution, symmetric
-
     rng = np.random.default_rng(1)
     dtype = np.dtype(DTYPES[prefix])
     function = getattr(sl.blas, prefix + routine)
     kept = None
     if routine == "gemm":
-        a = random(rng, dtype, 40, 40)
+        a = numbers(rng, dtype, 40, 40)
         excess = product([(1.0, a, a)], None, dtype)
     elif routine == "symm":
         a = symmetric(rng, dtype, 40, False)
         excess = product([(1.0, a, a)], None, dtype)
     elif routine == "syr2k":
-        a, kept = random(rng, dtype, 40, 40), half(40, 0)
+        a, kept = numbers(rng, dtype, 40, 40), half(40, 0)
         excess = product([(1.0, a, a.T), (1.0, a, a.T)], None, dtype)
     else:
         a = triangular(rng, dtype, 40, 0)
@@ -324,7 +325,7 @@ def test_the_account_names_the_routine():
     with numtrn.enabled(min_work=1, target="interpreter") as session:
         sl.blas.dtrsm(1.0, a, a)
     by_kernel(session, "scipy.linalg.blas.dtrsm")
-    assert session.counts["kernel"] == 1
+    assert len(session.calls) == 1
 
 
 def test_below_min_work_a_call_stays_with_scipy():
