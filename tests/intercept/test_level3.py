@@ -24,9 +24,11 @@ from level3 import (
     product,
     run,
     same_bits,
+    same_outcome,
     solution,
     symmetric,
     triangular,
+    within,
 )
 from level3 import random as numbers
 
@@ -159,12 +161,16 @@ def test_layouts(case, layout, overwrite):
     check(draw(replace(case, layout=layout, overwrite=overwrite, beta=beta)))
 
 
-@pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("case", plain_cases(WITH_ALPHA), ids=str)
-def test_alpha_zero(case, beta):
-    if case.routine not in WITH_C and beta is not None:
-        pytest.skip("takes no C")
-    check(draw(replace(case, alpha=0.0, beta=beta)))
+ALPHA_ZERO = [
+    replace(case, alpha=0.0, beta=beta)
+    for case in plain_cases(WITH_ALPHA)
+    for beta in (BETAS if case.routine in WITH_C else (None,))
+]
+
+
+@pytest.mark.parametrize("case", ALPHA_ZERO, ids=str)
+def test_alpha_zero(case):
+    check(draw(case))
 
 
 @pytest.mark.parametrize("case", plain_cases(WITH_ALPHA), ids=str)
@@ -215,6 +221,49 @@ def test_illegal_flags_leave_c_alone(name, trans):
         result = routine(1.0, *inputs, beta=0.5, c=operands["c"].array, trans=trans)
     assert same_bits(result, expected)
     assert all(call.route == "numpy" for call in session.calls)
+
+
+# ---- The judge ----
+
+
+@pytest.mark.parametrize("case", plain_cases(FLAGS, prefixes="dc"), ids=str)
+def test_a_result_beyond_the_promise_is_seen(case):
+    """One element is off by what any sum of this length may be off, some times over."""
+    problem = draw(case)
+    outcome = run(problem).outcome
+    within(problem, outcome[0], "plain SciPy")
+    where = np.unravel_index(np.argmax(np.abs(np.tril(np.triu(outcome[0])))), outcome[0].shape)
+    outcome[0][where] *= 1 + 1e4 * np.finfo(case.dtype).eps
+    with pytest.raises(AssertionError, match="of what is promised"):
+        within(problem, outcome[0], "spoilt")
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_changed_operand_is_seen(name):
+    problem = draw(Case("trsm", "d", (33, 31), layout="columns"))
+    plain, ours = run(problem), run(problem)
+    same_outcome(problem, ours, plain)
+    ours.operands[name].memory[0] = 78
+    with pytest.raises(AssertionError, match=f"{name} was written to"):
+        same_outcome(problem, ours, plain)
+
+
+def test_a_change_beside_the_result_is_seen():
+    problem = draw(Case("trsm", "d", (33, 31), layout="columns", overwrite=True))
+    plain, ours = run(problem), run(problem)
+    same_outcome(problem, ours, plain)
+    ours.operands["b"].memory[-1] = 78
+    with pytest.raises(AssertionError, match="memory around b"):
+        same_outcome(problem, ours, plain)
+
+
+def test_a_changed_triangle_is_seen():
+    problem = draw(Case("syrk", "d", (33, 31), beta=0.7, overwrite=True))
+    plain, ours = run(problem), run(problem)
+    same_outcome(problem, ours, plain)
+    ours.outcome[0][32, 0] = 0.0
+    with pytest.raises(AssertionError, match="not computed"):
+        same_outcome(problem, ours, plain)
 
 
 # ---- Larger arrays than the problem ----
