@@ -1,4 +1,4 @@
-"""What calls level-3 routines for its user: scipy.linalg's functions, and NumPy's products of a matrix with itself.
+"""What calls level-3 routines for its user: functions of scipy.linalg, NumPy's products of A with itself.
 
 Also what is the same for all routines: values that are not finite, empty matrices, and what SciPy refuses.
 """
