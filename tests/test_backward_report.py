@@ -1,4 +1,4 @@
-"""docs/backward.md is of the present code: its rows, and what it says of them. The judge is held to exact sums."""
+"""docs/backward.md is of the present code: its rows, what it says of them; its judge beside exact sums."""
 
 import re
 
