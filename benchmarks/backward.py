@@ -372,8 +372,8 @@ The kernels ran on the embedded interpreter, not on hardware.
 
 Errors are the largest componentwise |T X - B| in u |T||X|, for solves by `?trsm` with T and with its
 transpose and {columns} right-hand sides, and |L L^T - A| in u |L||L^T|, for both factors of `?potrf`;
-u = 2^-53, or 2^-24 for float32. Residuals are formed in long double, whose own roundings stay below a fiftieth
-of the figures (float32: in double). The worst of {seeds} seeds counts.
+u = 2^-53, or 2^-24 for float32. Residuals are formed in long double, whose own roundings stay below a
+fiftieth of the figures (float32: in double). The worst of {seeds} seeds counts.
 A cell reads *ours / SciPy's*, or *SciPy* with its error where a matrix was left to it; the last columns are
 the worst of each and their ratio, which may be {factor} at most.
 

@@ -4,8 +4,8 @@
     python -m numtrn run examples/metric.py [functions]
 
 The second line runs the same file, unchanged, inside a block, and prints where each step ran. J is the
-Coulomb metric (P|Q) of s-type Gaussians (1,500 of them, unless you say otherwise), its Cholesky factor L turns
-integrals (P|ij) into B = L^-1 (P|ij), and every batch of B adds B^T B to the exchange-like matrix K.
+Coulomb metric (P|Q) of s-type Gaussians (1,500 of them, unless you say otherwise), its Cholesky factor L
+turns integrals (P|ij) into B = L^-1 (P|ij), and every batch of B adds B^T B to the exchange-like matrix K.
 """
 
 import sys
