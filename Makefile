@@ -9,7 +9,7 @@ PIP     := -m pip install --quiet --disable-pip-version-check
 # costs a factor of ten and more where another process wants the second core.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-numpy126 test-long fuzz accuracy memory compat outside check bench wheel clean
+.PHONY: help demo test test-numpy126 test-long fuzz accuracy backward memory compat outside check bench wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -50,6 +50,9 @@ fuzz: $(VENV)/.dev ## 20,000 random products against exact arithmetic, of a fixe
 
 accuracy: $(VENV)/.run ## write docs/accuracy.md again
 	$(BIN)/python benchmarks/accuracy.py
+
+backward: $(VENV)/.run ## write docs/backward.md again
+	$(BIN)/python benchmarks/backward.py
 
 memory: $(VENV)/.run ## peak host memory of one large product
 	$(BIN)/python benchmarks/memory.py

@@ -4,7 +4,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Known", "Outcome", "judge", "read_known", "total"]
+__all__ = ["LEVEL3", "Known", "Outcome", "by_routine", "judge", "read_known", "total", "without_kernel"]
+
+LEVEL3 = (
+    *(f"scipy.linalg.blas.?{name}" for name in ("gemm", "symm", "hemm", "syrk", "herk", "syr2k", "her2k")),
+    *(f"scipy.linalg.blas.?{name}" for name in ("trmm", "trsm")),
+    *(f"scipy.linalg.lapack.?{name}" for name in ("trtrs", "potrs", "getrs", "potrf")),
+)
+"""Routines that a full run must have computed by kernels; ? stands for the type's letter."""
 
 
 @dataclass(frozen=True)
@@ -77,3 +84,22 @@ def total(outcomes: dict[str, Outcome], route: str) -> Counter:
     for outcome in outcomes.values():
         calls.update(outcome.calls[route])
     return calls
+
+
+def by_routine(kernel: Counter, numpy: Counter) -> list[tuple[str, int, int]]:
+    """Calls of each routine of `LEVEL3`, of all types: its name, those by kernels, those by SciPy."""
+
+    def calls(counter: Counter, routine: str) -> int:
+        folder, name = routine.split("?")
+        return sum(counter[f"{folder}{letter}{name}"] for letter in "sdcz")
+
+    return [(routine, calls(kernel, routine), calls(numpy, routine)) for routine in LEVEL3]
+
+
+def without_kernel(rows: list[tuple[str, int, int]]) -> list[str]:
+    """Routines of such a table that no kernel computed, in sentences."""
+    return [
+        f"kernels computed no call of {routine}, and SciPy {left:,}"
+        for routine, calls, left in rows
+        if calls == 0
+    ]

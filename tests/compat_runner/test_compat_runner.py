@@ -6,6 +6,7 @@ The plugin is tried on a small test file, with a stand-in for numtrn that counts
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,21 @@ def test_calls_are_summed_by_function():
     from judge import total
 
     assert total(outcomes({"a": "passed", "b": "passed"}), "kernel") == {"numpy.matmul": 4}
+
+
+def test_level3_calls_are_summed_over_types():
+    from judge import LEVEL3, by_routine, without_kernel
+
+    kernel = Counter({name.replace("?", "d"): 1 for name in LEVEL3})
+    kernel["scipy.linalg.blas.ztrsm"] = 2
+    numpy = Counter({"scipy.linalg.blas.strsm": 5, "scipy.linalg.lapack.dpotrf": 7})
+    rows = by_routine(kernel, numpy)
+    assert [row[0] for row in rows] == list(LEVEL3)
+    assert ("scipy.linalg.blas.?trsm", 3, 5) in rows
+    assert without_kernel(rows) == []
+    del kernel["scipy.linalg.lapack.dpotrf"]
+    said = without_kernel(by_routine(kernel, numpy))
+    assert said == ["kernels computed no call of scipy.linalg.lapack.?potrf, and SciPy 7"]
 
 
 def test_known_failures_are_read_by_version(tmp_path):
