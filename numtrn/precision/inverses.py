@@ -1,2 +1,0 @@
-def diagonal_inverses(x):
-    raise NotImplementedError
