@@ -1,0 +1,193 @@
+"""Triangular solve, fp32: out = X with L X = B, by inverted diagonal tiles and one refinement of each.
+
+What makes it more than a port: nothing is ever divided or substituted element by element. A tile of 128 rows
+is solved by three matmuls: X = W T, R = T - L_ii X, X = X + W R, with T = B_i - sum over j < i of L_ij X_j from
+PSUM and W the inverse that the host made of the tile L_ii. The refinement takes the error of the inverse away:
+what is left is that of two dot products (``numtrn/precision/inverses.py`` proves when). TensorE runs its
+instructions in order, so the program does the pipelining: after each link of that chain stand the same link of
+the other strip of columns, and an equal share of the next tile's updates.
+
+Engines     TensorE multiplies; VectorE does the four links of a tile, each a read of PSUM and a write to SBUF;
+            DMA loads and stores. ScalarE and GpSimd are idle.
+SBUF        All of X for a group of up to 1024 columns, 4 KiB a partition and tile (128 KiB at M = 4096); two
+            rows of tiles of L, of up to 16 KiB each, the next one loading meanwhile; B, of which T and R take
+            the place; one inverse.
+PSUM        For each of two strips one bank for this tile's updates, one for the next tile's, and two for the
+            links of the chain, which rotate: eight.
+DMA         L, in rows of 512 bytes, and the inverses once for each group of columns; B and X once, rows of 4 KiB.
+Bound       T_pe = t (t + 1) / 2 N 4 / f for t = ceil(M/128) tiles, f the TensorE clock, as of a solve with plain
+            inverses; the refinement takes 2 t more matmuls, so that at most (t + 1) / (t + 5) of it is reached.
+Limits      M <= 4096, for X in SBUF.
+"""
+
+import nki
+import nki.isa as nisa
+import nki.language as nl
+
+PARTITIONS = 128
+BANK_COLUMNS = 512
+GROUP_COLUMNS = 1024
+COLUMN_STEP = 64
+LINKS = 4
+
+
+@nki.jit
+def trsm(lower_t, inverses_t, rhs, block):
+    """Solve L X = B for M rows of N right-hand sides.
+
+    Parameters
+    ----------
+    lower_t
+        fp32 in HBM, blocks of L transposed, stacked along rows: (0, 0), (1, 0), (1, 1), (2, 0) ...; block (i, j)
+        holds the columns of L's block j as rows, the rows of its block i as columns, and zeros for what lies
+        above the diagonal of L.
+    inverses_t
+        [M, min(M, 128)] fp32 in HBM: below each other, the inverses of the 128-row diagonal tiles of L, each
+        transposed.
+    rhs
+        [M, N] fp32 in HBM.
+    block
+        Rows and columns of a block: M, or a multiple of 128 that divides M.
+
+    Returns
+    -------
+    out
+        [M, N] fp32 in HBM.
+    """
+    M = rhs.shape[0]
+    N = rhs.shape[1]
+    out = nl.ndarray((M, N), dtype=nl.float32, buffer=nl.shared_hbm)
+    groups = (N + GROUP_COLUMNS - 1) // GROUP_COLUMNS
+    width = share(N, groups)
+    for n0 in range(0, N, width):
+        solve_group(out, lower_t, inverses_t, rhs, block, n0, min(n0 + width, N))
+    return out
+
+
+def share(columns, parts):
+    """Columns of each of ``parts`` equal parts, a multiple of 64."""
+    steps = (columns + parts * COLUMN_STEP - 1) // (parts * COLUMN_STEP)
+    return steps * COLUMN_STEP
+
+
+def solve_group(out, lower_t, inverses_t, rhs, block, n0, n1):
+    """X in columns n0 to n1, row tile by row tile, two strips in turn."""
+    M = rhs.shape[0]
+    rows = min(PARTITIONS, M)
+    tiles = M // rows
+    strips = cut(n1 - n0)
+    solved = []
+    row = load_row(lower_t, block, rows, 0)
+    inverse = load(inverses_t, 0, rows, 0, rows)
+    rest = load(rhs, 0, rows, n0, n1)
+    sums = new_banks(strips, rows)
+    for i in range(tiles):
+        next_sums = []
+        next_row = []
+        next_inverse = inverse
+        next_rest = rest
+        if i + 1 < tiles:
+            m = (i + 1) * rows
+            next_row = load_row(lower_t, block, rows, i + 1)
+            next_inverse = load(inverses_t, m, rows, 0, rows)
+            next_rest = load(rhs, m, rows, n0, n1)
+            next_sums = new_banks(strips, rows)
+        solve_tile(solved, row, inverse, rest, sums, next_row, next_sums, strips)
+        nisa.dma_copy(dst=out[i * rows : (i + 1) * rows, n0:n1], src=solved[i])
+        row = next_row
+        inverse = next_inverse
+        rest = next_rest
+        sums = next_sums
+
+
+def cut(columns):
+    """Starts and ends of two strips of columns, or of one where there are few."""
+    width = share(columns, 2)
+    strips = []
+    for start in range(0, columns, width):
+        strips.append((start, min(start + width, columns)))
+    return strips
+
+
+def load_row(lower_t, block, rows, i):
+    """The tiles of row i of L, each transposed, from the first column to the diagonal."""
+    per_block = block // rows
+    bi = i // per_block
+    column = (i - bi * per_block) * rows
+    tiles = []
+    for j in range(i + 1):
+        bj = j // per_block
+        base = (bi * (bi + 1) // 2 + bj) * block + (j - bj * per_block) * rows
+        tiles.append(load(lower_t, base, rows, column, column + rows))
+    return tiles
+
+
+def load(source, row, rows, c0, c1):
+    """Columns c0 to c1 of some rows in SBUF."""
+    tile = nl.ndarray((rows, c1 - c0), dtype=nl.float32, buffer=nl.sbuf)
+    nisa.dma_copy(dst=tile, src=source[row : row + rows, c0:c1])
+    return tile
+
+
+def new_banks(strips, rows):
+    """An accumulator for each strip."""
+    banks = []
+    for strip in strips:
+        banks.append(nl.ndarray((rows, strip[1] - strip[0]), dtype=nl.float32, buffer=nl.psum))
+    return banks
+
+
+def solve_tile(solved, row, inverse, rest, sums, next_row, next_sums, strips):
+    """Append one tile of X to ``solved``; between its links, update the next tile with those before it.
+
+    ``rest`` holds B, then T, then R. ``sums`` lack the product with the tile of X solved last.
+    """
+    i = len(solved)
+    x = nl.ndarray(rest.shape, dtype=nl.float32, buffer=nl.sbuf)
+    updates = 0
+    if len(next_row) > 0:
+        updates = i * len(strips)
+    slots = LINKS * len(strips)
+    slot = 0
+    for link in range(LINKS):
+        for s in range(len(strips)):
+            solve_link(link, solved, row, inverse, rest, x, sums[s], strips[s])
+            for t in range(updates * slot // slots, updates * (slot + 1) // slots):
+                update(next_sums, next_row, solved, strips, t // len(strips), t % len(strips))
+            slot = slot + 1
+    solved.append(x)
+
+
+def solve_link(link, solved, row, inverse, rest, x, total, strip):
+    """One matmul and the VectorE instruction that takes its result from PSUM."""
+    i = len(solved)
+    rows = x.shape[0]
+    n0 = strip[0]
+    n1 = strip[1]
+    known = rest[0:rows, n0:n1]
+    found = x[0:rows, n0:n1]
+    if link == 0:
+        if i > 0:
+            last = solved[i - 1]
+            nisa.nc_matmul(dst=total, stationary=row[i - 1], moving=last[0:rows, n0:n1], accumulate=(i > 1))
+            nisa.tensor_tensor(dst=known, data1=known, data2=total, op=nl.subtract, engine=nisa.engine.vector)
+        return
+    bank = nl.ndarray(total.shape, dtype=nl.float32, buffer=nl.psum)
+    if link == 1:
+        nisa.nc_matmul(dst=bank, stationary=inverse, moving=known, accumulate=False)
+        nisa.tensor_copy(dst=found, src=bank, engine=nisa.engine.vector)
+    elif link == 2:
+        nisa.nc_matmul(dst=bank, stationary=row[i], moving=found, accumulate=False)
+        nisa.tensor_tensor(dst=known, data1=known, data2=bank, op=nl.subtract, engine=nisa.engine.vector)
+    else:
+        nisa.nc_matmul(dst=bank, stationary=inverse, moving=known, accumulate=False)
+        nisa.tensor_tensor(dst=found, data1=found, data2=bank, op=nl.add, engine=nisa.engine.vector)
+
+
+def update(sums, row, solved, strips, j, s):
+    """Add the product with tile j of X to the sums of one strip of the next tile."""
+    x = solved[j]
+    rows = x.shape[0]
+    nisa.nc_matmul(
+        dst=sums[s], stationary=row[j], moving=x[0:rows, strips[s][0] : strips[s][1]], accumulate=(j > 0)
+    )
