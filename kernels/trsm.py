@@ -1,22 +1,23 @@
 """Triangular solve, fp32: out = X with L X = B, by inverted diagonal tiles and one refinement of each.
 
-What makes it more than a port: nothing is ever divided or substituted element by element. A tile of 128 rows
-is solved by three matmuls: X = W T, R = T - L_ii X, X = X + W R, with T = B_i - sum over j < i of L_ij X_j from
-PSUM and W the inverse that the host made of the tile L_ii. The refinement takes the error of the inverse away:
-what is left is that of two dot products (``numtrn/precision/inverses.py`` proves when). TensorE runs its
-instructions in order, so the program does the pipelining: after each link of that chain stand the same link of
-the other strip of columns, and an equal share of the next tile's updates.
+What makes it more than a port: nothing is divided or substituted element by element. A tile of 128 rows is
+solved by three matmuls, Y = W T, R = T - L_ii Y, X = Y + W R, with T = B_i - sum over j < i of L_ij X_j taken
+from PSUM and W the inverse of the tile L_ii, made by the host. The refinement takes the error of the inverse
+away; what is left is that of two dot products (``numtrn/precision/inverses.py`` says when, and proves it).
+TensorE runs its instructions in order, so the program does the pipelining: each link of that chain is
+followed by the same link of the other strip of columns and by an equal share of the next tile's updates.
 
-Engines     TensorE multiplies; VectorE does the four links of a tile, each a read of PSUM and a write to SBUF;
-            DMA loads and stores. ScalarE and GpSimd are idle.
+Engines     TensorE multiplies; VectorE makes the four links of a tile, each from PSUM to SBUF; DMA loads and
+            stores. ScalarE and GpSimd are idle.
 SBUF        All of X for a group of up to 1024 columns, 4 KiB a partition and tile (128 KiB at M = 4096); two
-            rows of tiles of L, of up to 16 KiB each, the next one loading meanwhile; B, of which T and R take
-            the place; one inverse.
+            rows of tiles of L, of up to 16 KiB each, one of them loading; B, which becomes T and then R in
+            place; an inverse.
 PSUM        For each of two strips one bank for this tile's updates, one for the next tile's, and two for the
             links of the chain, which rotate: eight.
-DMA         L, in rows of 512 bytes, and the inverses once for each group of columns; B and X once, rows of 4 KiB.
-Bound       T_pe = t (t + 1) / 2 N 4 / f for t = ceil(M/128) tiles, f the TensorE clock, as of a solve with plain
-            inverses; the refinement takes 2 t more matmuls, so that at most (t + 1) / (t + 5) of it is reached.
+DMA         L, in rows of 512 bytes, and the inverses once for each group of columns; B and X once, in rows of
+            4 KiB.
+Bound       T_pe = t (t + 1) / 2 N 4 / f for t = ceil(M/128) tiles, f the TensorE clock: that of plain
+            inverses. The refinement is 2 t matmuls more, so (t + 1) / (t + 5) of it can be reached.
 Limits      M <= 4096, for X in SBUF.
 """
 
@@ -38,9 +39,9 @@ def trsm(lower_t, inverses_t, rhs, block):
     Parameters
     ----------
     lower_t
-        fp32 in HBM, blocks of L transposed, stacked along rows: (0, 0), (1, 0), (1, 1), (2, 0) ...; block (i, j)
-        holds the columns of L's block j as rows, the rows of its block i as columns, and zeros for what lies
-        above the diagonal of L.
+        fp32 in HBM, [b (b + 1) / 2 * block, block], blocks of L transposed, below each other: (0, 0), (1, 0),
+        (1, 1), (2, 0) ...; block (i, j) has the columns of L's block j as rows, the rows of its block i as
+        columns, and zeros for what is above L's diagonal.
     inverses_t
         [M, min(M, 128)] fp32 in HBM: below each other, the inverses of the 128-row diagonal tiles of L, each
         transposed.
