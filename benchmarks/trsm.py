@@ -1,9 +1,10 @@
 """Accuracy and predicted times of the float32 triangular solve: ``python benchmarks/trsm.py``.
 
-The first table has the largest |B - L X| / |L||X| in units of 2^-24, for 50 normal right-hand sides, of SciPy's
-``strsm``, of a solve by plain inverses of 128-row tiles, and of the kernel, on the interpreter; then the bounds
-that `numtrn.precision.inverses` proves for it. Residuals are summed in double-double arithmetic. The second
-table has the times of one core that the clock predicts, from published figures; no device has confirmed them.
+The first table has the largest |B - L X| / |L||X| in units of 2^-24, for 50 normal right-hand sides: of
+SciPy's ``strsm``, of a solve by plain inverses of 128 rows, and of the kernel on the interpreter, with
+inverses of 128, 64 and 32 rows, beside each the bound that `numtrn.precision.inverses` proves for it.
+Residuals are summed in double-double arithmetic. The second table has the times of one core that the clock
+predicts from published figures; no device has confirmed them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numtrn.interp import modules
 from numtrn.interp.clock import of_shape, time_kernel
 from numtrn.machine import CHIPS, Chip
 from numtrn.plan.trsm import tile_trsm
-from numtrn.precision.inverses import diagonal_inverses
+from numtrn.precision.inverses import EDGES, Inverses, diagonal_inverses
 from numtrn.targets.load import load_kernel
 
 Array = NDArray[Any]
@@ -87,20 +88,22 @@ def main() -> None:
     parser.add_argument("--chip", choices=tuple(CHIPS), action="append")
     known = parser.parse_args()
     if known.orders:
-        print(
-            f"{'family':24}{'n':>5}{'strsm':>10}{'plain':>10}{'kernel':>10}{'ratio':>7}{'bound':>10}{'spread':>10}"
-        )
+        edges = "".join(f"{edge:9d}{'bound':>10}" for edge in EDGES)
+        print(f"{'family':24}{'n':>5}{'strsm':>8}{'plain':>9}{edges}{'ratio':>7}{'spread':>9}")
     for name, family in FAMILIES.items():
         for n in known.orders:
             print(f"{name:24}{n:5d}{accuracy(family, n)}", flush=True)
+    if known.orders:
+        print("ratio: kernel with 128 rows to strsm; spread: `Inverses.spread` with 128 rows.")
     if known.sizes:
         print(
-            f"\n{'chip':5}{'M':>6}{'N':>6}{'us':>10}{'T_pe':>9}{'T_chain':>9}{'T_dma':>8}{'share':>7}"
+            f"\n{'chip':5}{'M = N':>6}{'edge':>5}{'us':>10}{'T_pe':>9}{'T_chain':>9}{'T_dma':>8}{'share':>7}"
             f"{'TensorE':>9}  share of T_low without the executable's start and end"
         )
     for chip in known.chip or CHIPS:
         for n in known.sizes:
-            print(f"{chip:5}{clocked(n, CHIPS[chip])}", flush=True)
+            for edge in EDGES:
+                print(f"{chip:5}{clocked(n, edge, CHIPS[chip])}", flush=True)
     if known.sizes:
         print("Predictions from published figures; none has been confirmed by a device of ours.")
 
@@ -110,13 +113,14 @@ def accuracy(family: Callable[[Rng, int], Array], n: int) -> str:
     rng = np.random.default_rng(n)
     lower = np.tril(family(rng, n)).astype(np.float32)
     rhs = rng.standard_normal((n, COLUMNS)).astype(np.float32)
-    found = diagonal_inverses(lower, tile_trsm(n, COLUMNS).m)
+    inverses = [diagonal_inverses(lower, tile_trsm(n, COLUMNS).m, edge=edge) for edge in EDGES]
     with np.errstate(all="ignore"):
         host = error(lower, blas.strsm(1, lower, rhs, lower=1), rhs)
         plain = error(lower, plainly(lower, rhs), rhs)
-        kernel = error(lower, solved(lower, rhs), rhs)
-        ratio = kernel / host
-    return f"{host:10.2f}{plain:10.4g}{kernel:10.4g}{ratio:7.2g}{found.bound:10.4g}{found.spread:10.3g}"
+        errors = [error(lower, solved(lower, rhs, found), rhs) for found in inverses]
+        ratio = errors[0] / host
+    pairs = "".join(f"{size:9.3g}{found.bound:10.4g}" for size, found in zip(errors, inverses, strict=True))
+    return f"{host:8.2f}{plain:9.3g}{pairs}{ratio:7.2g}{inverses[0].spread:9.3g}"
 
 
 def plainly(lower: Array, rhs: Array) -> Array:
@@ -132,10 +136,10 @@ def plainly(lower: Array, rhs: Array) -> Array:
     return x
 
 
-def solved(lower: Array, rhs: Array) -> Array:
+def solved(lower: Array, rhs: Array, inverses: Inverses) -> Array:
     """X by the kernel on the interpreter."""
-    tiling = tile_trsm(*rhs.shape)
     n, columns = rhs.shape
+    tiling = tile_trsm(n, columns, inverses.edge)
     padded, right = np.eye(tiling.m, dtype=np.float32), np.zeros((tiling.m, tiling.n), np.float32)
     padded[:n, :n], right[:n, :columns] = lower, rhs
     edge = tiling.block_m
@@ -144,7 +148,7 @@ def solved(lower: Array, rhs: Array) -> Array:
         for i in range(0, tiling.m, edge)
         for j in range(0, i + edge, edge)
     ]
-    arrays = np.concatenate(blocks), diagonal_inverses(lower, tiling.m).inverses_t, right
+    arrays = np.concatenate(blocks), inverses.inverses_t, right
     run = interp.simulate(load_kernel("trsm", modules), (*arrays, *tiling.parameters), chip=CHIPS["trn2"])
     return run.outputs[:n, :columns]
 
@@ -165,9 +169,9 @@ def error(lower: Array, x: Array, rhs: Array) -> float:
     return float(np.max(np.where(residual > 0, residual / size, 0.0))) / U
 
 
-def clocked(n: int, chip: Chip) -> str:
+def clocked(n: int, edge: int, chip: Chip) -> str:
     """A row of the second table, M = N = n."""
-    tiling = tile_trsm(n, n)
+    tiling = tile_trsm(n, n, edge)
     blocks, rows = tiling.m // tiling.block_m, min(TILE, tiling.m)
     shapes = (
         (blocks * (blocks + 1) // 2 * tiling.block_m, tiling.block_m),
@@ -185,7 +189,7 @@ def clocked(n: int, chip: Chip) -> str:
     low, total = max(tensor, chain, dma), found.total_ns / 1e3
     inner = total - (chip.start_ns + chip.end_ns) / 1e3
     return (
-        f"{n:6d}{n:6d}{total:10.1f}{tensor:9.1f}{chain:9.1f}{dma:8.1f}{low / total:7.1%}"
+        f"{n:6d}{edge:5d}{total:10.1f}{tensor:9.1f}{chain:9.1f}{dma:8.1f}{low / total:7.1%}"
         f"{found.busy_ns['tensor'] / found.total_ns:9.1%}  {low / inner:.1%}"
     )
 

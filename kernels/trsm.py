@@ -4,20 +4,22 @@ What makes it more than a port: nothing is divided or substituted element by ele
 solved by three matmuls, Y = W T, R = T - L_ii Y, X = Y + W R, with T = B_i - sum over j < i of L_ij X_j taken
 from PSUM and W the inverse of the tile L_ii, made by the host. The refinement takes the error of the inverse
 away; what is left is that of two dot products (``numtrn/precision/inverses.py`` says when, and proves it).
-TensorE runs its instructions in order, so the program does the pipelining: each link of that chain is
-followed by the same link of the other strip of columns and by an equal share of the next tile's updates.
+Where that proof needs smaller inverses, of 64 or 32 rows, they take turns within the tile. TensorE runs its
+instructions in order, so the program does the pipelining: each link of that chain is followed by the same
+link of the other strip of columns and by an equal share of the next tile's updates.
 
-Engines     TensorE multiplies; VectorE makes the four links of a tile, each from PSUM to SBUF; DMA loads and
-            stores. ScalarE and GpSimd are idle.
+Engines     TensorE multiplies; VectorE makes the four links of an inverse, each from PSUM to SBUF; DMA loads
+            and stores. ScalarE and GpSimd are idle.
 SBUF        All of X for a group of up to 1024 columns, 4 KiB a partition and tile (128 KiB at M = 4096); two
             rows of tiles of L, of up to 16 KiB each, one of them loading; B, which becomes T and then R in
-            place; an inverse.
+            place; inverses.
 PSUM        For each of two strips one bank for this tile's updates, one for the next tile's, and two for the
             links of the chain, which rotate: eight.
 DMA         L, in rows of 512 bytes, and the inverses once for each group of columns; B and X once, in rows of
             4 KiB.
 Bound       T_pe = t (t + 1) / 2 N 4 / f for t = ceil(M/128) tiles, f the TensorE clock: that of plain
-            inverses. The refinement is 2 t matmuls more, so (t + 1) / (t + 5) of it can be reached.
+            inverses. With p inverses in a tile there are (4 p - 2) t matmuls more, so that the share
+            (t + 1) / (t + 8 p - 3) of it can be reached.
 Limits      M <= 4096, for X in SBUF.
 """
 
@@ -33,7 +35,7 @@ LINKS = 4
 
 
 @nki.jit
-def trsm(lower_t, inverses_t, rhs, block):
+def trsm(lower_t, inverses_t, rhs, block, edge):
     """Solve L X = B for M rows of N right-hand sides.
 
     Parameters
@@ -43,12 +45,14 @@ def trsm(lower_t, inverses_t, rhs, block):
         (1, 1), (2, 0) ...; block (i, j) has the columns of L's block j as rows, the rows of its block i as
         columns, and zeros for what is above L's diagonal.
     inverses_t
-        [M, min(M, 128)] fp32 in HBM: below each other, the inverses of the 128-row diagonal tiles of L, each
-        transposed.
+        [M, min(M, 128)] fp32 in HBM: for each 128 rows a tile, all below each other. On its diagonal are the
+        inverses of the ``edge`` x ``edge`` parts of L's diagonal, each transposed; zeros elsewhere.
     rhs
         [M, N] fp32 in HBM.
     block
         Rows and columns of a block: M, or a multiple of 128 that divides M.
+    edge
+        Rows of an inverse: 128, 64 or 32, or M if that is less.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def trsm(lower_t, inverses_t, rhs, block):
     groups = (N + GROUP_COLUMNS - 1) // GROUP_COLUMNS
     width = share(N, groups)
     for n0 in range(0, N, width):
-        solve_group(out, lower_t, inverses_t, rhs, block, n0, min(n0 + width, N))
+        solve_group(out, lower_t, inverses_t, rhs, block, edge, n0, min(n0 + width, N))
     return out
 
 
@@ -71,7 +75,7 @@ def share(columns, parts):
     return steps * COLUMN_STEP
 
 
-def solve_group(out, lower_t, inverses_t, rhs, block, n0, n1):
+def solve_group(out, lower_t, inverses_t, rhs, block, edge, n0, n1):
     """X in columns n0 to n1, row tile by row tile, two strips in turn."""
     M = rhs.shape[0]
     rows = min(PARTITIONS, M)
@@ -93,7 +97,7 @@ def solve_group(out, lower_t, inverses_t, rhs, block, n0, n1):
             next_inverse = load(inverses_t, m, rows, 0, rows)
             next_rest = load(rhs, m, rows, n0, n1)
             next_sums = new_banks(strips, rows)
-        solve_tile(solved, row, inverse, rest, sums, next_row, next_sums, strips)
+        solve_tile(solved, row, inverse, rest, sums, next_row, next_sums, strips, edge)
         nisa.dma_copy(dst=out[i * rows : (i + 1) * rows, n0:n1], src=solved[i])
         row = next_row
         inverse = next_inverse
@@ -138,7 +142,7 @@ def new_banks(strips, rows):
     return banks
 
 
-def solve_tile(solved, row, inverse, rest, sums, next_row, next_sums, strips):
+def solve_tile(solved, row, inverse, rest, sums, next_row, next_sums, strips, edge):
     """Append one tile of X to ``solved``; between its links, update the next tile with those before it.
 
     ``rest`` holds B, then T, then R. ``sums`` lack the product with the tile of X solved last.
@@ -148,41 +152,65 @@ def solve_tile(solved, row, inverse, rest, sums, next_row, next_sums, strips):
     updates = 0
     if len(next_row) > 0:
         updates = i * len(strips)
-    slots = LINKS * len(strips)
+    slots = x.shape[0] // edge * LINKS * len(strips)
     slot = 0
-    for link in range(LINKS):
-        for s in range(len(strips)):
-            solve_link(link, solved, row, inverse, rest, x, sums[s], strips[s])
-            for t in range(updates * slot // slots, updates * (slot + 1) // slots):
-                update(next_sums, next_row, solved, strips, t // len(strips), t % len(strips))
-            slot = slot + 1
+    for r0 in range(0, x.shape[0], edge):
+        for link in range(LINKS):
+            for s in range(len(strips)):
+                if link > 0:
+                    refined_link(link, row[i], inverse, rest, x, r0, r0 + edge, strips[s])
+                elif r0 > 0:
+                    inner_link(row[i], rest, x, r0, r0 + edge, strips[s])
+                elif i > 0:
+                    outer_link(row[i - 1], rest, solved[i - 1], sums[s], strips[s], i > 1)
+                for t in range(updates * slot // slots, updates * (slot + 1) // slots):
+                    update(next_sums, next_row, solved, strips, t // len(strips), t % len(strips))
+                slot = slot + 1
     solved.append(x)
 
 
-def solve_link(link, solved, row, inverse, rest, x, total, strip):
-    """One matmul and the VectorE instruction that takes its result from PSUM."""
-    i = len(solved)
+def outer_link(lower, rest, x, total, strip, accumulate):
+    """T of a tile: B less its updates, the last of which is made here."""
+    known = rest[0 : rest.shape[0], strip[0] : strip[1]]
+    moving = x[0 : x.shape[0], strip[0] : strip[1]]
+    nisa.nc_matmul(dst=total, stationary=lower, moving=moving, accumulate=accumulate)
+    nisa.tensor_tensor(dst=known, data1=known, data2=total, op=nl.subtract, engine=nisa.engine.vector)
+
+
+def inner_link(diagonal, rest, x, r0, r1, strip):
+    """T of rows r0 to r1 of a tile: less what the rows above in the same tile give."""
     rows = x.shape[0]
-    n0 = strip[0]
-    n1 = strip[1]
-    known = rest[0:rows, n0:n1]
-    found = x[0:rows, n0:n1]
-    if link == 0:
-        if i > 0:
-            last = solved[i - 1]
-            nisa.nc_matmul(dst=total, stationary=row[i - 1], moving=last[0:rows, n0:n1], accumulate=(i > 1))
-            nisa.tensor_tensor(dst=known, data1=known, data2=total, op=nl.subtract, engine=nisa.engine.vector)
-        return
-    bank = nl.ndarray(total.shape, dtype=nl.float32, buffer=nl.psum)
+    known = rest[r0:r1, strip[0] : strip[1]]
+    bank = nl.ndarray((rows, strip[1] - strip[0]), dtype=nl.float32, buffer=nl.psum)
+    nisa.nc_matmul(
+        dst=bank,
+        stationary=diagonal[0:r0, 0:rows],
+        moving=x[0:r0, strip[0] : strip[1]],
+        accumulate=False,
+    )
+    product = bank[r0:r1, 0 : strip[1] - strip[0]]
+    nisa.tensor_tensor(dst=known, data1=known, data2=product, op=nl.subtract, engine=nisa.engine.vector)
+
+
+def refined_link(link, diagonal, inverse, rest, x, r0, r1, strip):
+    """Y (link 1), R (2) or X (3) of rows r0 to r1: one matmul, and its result from PSUM."""
+    rows = x.shape[0]
+    known = rest[r0:r1, strip[0] : strip[1]]
+    found = x[r0:r1, strip[0] : strip[1]]
+    stationary = inverse[r0:r1, 0:rows]
+    moving = known
+    if link == 2:
+        stationary = diagonal[r0:r1, 0:rows]
+        moving = found
+    bank = nl.ndarray((rows, strip[1] - strip[0]), dtype=nl.float32, buffer=nl.psum)
+    nisa.nc_matmul(dst=bank, stationary=stationary, moving=moving, accumulate=False)
+    product = bank[r0:r1, 0 : strip[1] - strip[0]]
     if link == 1:
-        nisa.nc_matmul(dst=bank, stationary=inverse, moving=known, accumulate=False)
-        nisa.tensor_copy(dst=found, src=bank, engine=nisa.engine.vector)
+        nisa.tensor_copy(dst=found, src=product, engine=nisa.engine.vector)
     elif link == 2:
-        nisa.nc_matmul(dst=bank, stationary=row[i], moving=found, accumulate=False)
-        nisa.tensor_tensor(dst=known, data1=known, data2=bank, op=nl.subtract, engine=nisa.engine.vector)
+        nisa.tensor_tensor(dst=known, data1=known, data2=product, op=nl.subtract, engine=nisa.engine.vector)
     else:
-        nisa.nc_matmul(dst=bank, stationary=inverse, moving=known, accumulate=False)
-        nisa.tensor_tensor(dst=found, data1=found, data2=bank, op=nl.add, engine=nisa.engine.vector)
+        nisa.tensor_tensor(dst=found, data1=found, data2=product, op=nl.add, engine=nisa.engine.vector)
 
 
 def update(sums, row, solved, strips, j, s):

@@ -20,7 +20,7 @@ COLUMN_STEP = 64
 LINKS = 4
 
 
-def tile_trsm(m: int, n: int) -> Tiling:
+def tile_trsm(m: int, n: int, edge: int = TILE) -> Tiling:
     """Tiling of ``trsm``, which takes (lower_t, inverses_t, rhs) and then the parameters.
 
     The order is rounded up to ``tiling.m``, a multiple of ``tiling.block_m``, the edge of L's stacked blocks:
@@ -32,6 +32,8 @@ def tile_trsm(m: int, n: int) -> Tiling:
         Order of L, at most `TRSM_LIMIT`.
     n
         Right-hand sides.
+    edge
+        Rows of an inverse, 128, 64 or 32, as of the `numtrn.precision.inverses.Inverses` of the launch.
 
     Raises
     ------
@@ -47,8 +49,10 @@ def tile_trsm(m: int, n: int) -> Tiling:
     tiles = ceil(size / TILE)
     groups = _equal(size_n, ceil(size_n / GROUP_COLUMNS))
     strips = [strip for group in groups for strip in _equal(group, 2)]
-    matmuls = tiles * (tiles - 1) // 2 + 3 * tiles
-    evictions = LINKS * tiles - 1  # the first tile has nothing to subtract
+    edge = min(edge, size)
+    parts = min(TILE, size) // edge
+    matmuls = tiles * (tiles - 1) // 2 + (LINKS * parts - 1) * tiles
+    evictions = LINKS * parts * tiles - 1  # the first tile has nothing to subtract
     transfers = tiles * (tiles + 1) // 2 + 3 * tiles
     elements_in = blocks * (blocks + 1) // 2 * block**2 + size * (min(TILE, size) + size_n)
     return Tiling(
@@ -58,7 +62,7 @@ def tile_trsm(m: int, n: int) -> Tiling:
         k=size,
         n=size_n,
         pieces=(1, 1, 1, pieces_n),
-        parameters=(block,),
+        parameters=(block, edge),
         slices=0,
         block_m=block,
         block_n=size_n,

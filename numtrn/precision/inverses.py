@@ -1,7 +1,7 @@
 r"""Inverses of the diagonal tiles of a triangular matrix, and what a solve with them can promise.
 
-``kernels/trsm.py`` solves L X = B by tiles of t <= 128 rows. With L from here on for one tile L_ii of the
-diagonal, W = fl(L^-1) in fp32, and T = fl(B_i - sum over j < i of L_ij X_j), it computes
+``kernels/trsm.py`` solves L X = B by parts of t rows, 128, 64 or 32. With L from here on for one t x t part
+L_ii of the diagonal, W = fl(L^-1) in fp32, and T for B_i - sum over j < i of L_ij X_j, it computes
 
     Y = fl(W T)    P = fl(L Y)    R = fl(T - P)    D = fl(W R)    X = fl(Y + D).
 
@@ -42,13 +42,16 @@ again, that gives
 
 The scales are the largest |L_pj / L_jj| of each row.
 
-*All tiles.* T differs from B_i - sum L_ij X_j by u |T| and the error of a sum of n' = t i products, i from 0:
+*All parts.* T1 = fl(B_i - P), with P the sum over the tiles of 128 rows before, of n' = 128, 256 ...
+products; for all but the first part of a tile T = fl(T1 - P'), with P' that over the t' = t, 2 t ... < 128
+columns before in the same tile; else T = T1. So T is off by the errors of P and P', u |T1| and u |T|, and
 
-    |B - L X| <= c u |L||X|,    c = the largest g_n' / u and (1 + u) (h + k) / (1 - h) / u + 1 of all tiles,
+    |B - L X| <= c u |L||X|,    c = the largest of g_n' / u, (1 + u) g_t' / u + 1, (1 + 3 u) c' + 2 (1 + u)
 
-about max(n, t + 3 + h / u), where substitution has n (N. J. Higham, Accuracy and Stability of Numerical
-Algorithms, theorem 8.5). All this without over- and underflow. Nothing is promised for a tile with a zero on
-its diagonal, NaN, Inf, nonzero elements below 2^-126, or an inverse beyond float32.
+with c' u = (h + k) / (1 - h): about max(n, t + 4 + h / u), where substitution has n (N. J. Higham, Accuracy
+and Stability of Numerical Algorithms, theorem 8.5). h falls fast with t: for L of pivoted LU, order 300, h/u
+is some 6e5, 9e2 and 1e2 with 128, 64 and 32 rows. All this without over- and underflow. Nothing is promised
+for a part with a zero on its diagonal, NaN, Inf, nonzero elements below 2^-126, or an inverse beyond float32.
 """
 
 from __future__ import annotations
@@ -58,9 +61,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Inverses", "diagonal_inverses"]
+__all__ = ["EDGES", "Inverses", "choose_inverses", "diagonal_inverses"]
 
 TILE = 128
+EDGES = (128, 64, 32)
+"""Rows that inverses may have, the fastest solve first."""
+
 U = 2.0**-24
 TINY = 2.0**-126
 ROUNDED = 2.0**-40
@@ -71,32 +77,38 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inverses:
-    """Inverted diagonal tiles with what they promise.
+    """Inverted parts of a diagonal, with what they promise.
 
     Attributes
     ----------
     inverses_t
-        (size, tile) float32: below each other, the inverse of each tile, transposed.
+        (size, min(size, 128)) float32, as ``kernels/trsm.py`` takes it: tiles of 128 rows below each other,
+        on their diagonals the inverses, each transposed.
+    edge
+        Rows of an inverse.
     bounds
-        (tiles,) For each tile c with |T - L X| <= c u |L||X|, u = 2^-24, T, L and X as in the head of this
+        (parts,) For each part c' with |T - L X| <= c' u |L||X|, u = 2^-24, T, L and X as in the head of this
         module; inf where none is proved.
     spreads
-        (tiles,) For each tile d with |T - L X|_p <= k (|L||X|)_p + d u m s_p, where k, the row scales s and m of
-        each column are those of the head; inf where none is proved.
+        (parts,) For each part d with |T - L X|_p <= k (|L||X|)_p + d u m s_p, where k, the row scales s and m
+        of each column are those of the head; inf where none is proved.
     """
 
     inverses_t: NDArray[np.float32]
+    edge: int
     bounds: Doubles
     spreads: Doubles
 
     @property
     def bound(self) -> float:
-        """The c of |B - L X| <= c u |L||X|, for the solve with all tiles; inf where none is proved."""
-        rows = self.inverses_t.shape[1]
-        sums = [_gamma(rows * i) / U for i in range(len(self.bounds))]
-        subtracted = [0.0] + [1.0] * (len(self.bounds) - 1)
-        tiles = (1 + U) * self.bounds + subtracted
-        return float(max(*sums, *tiles))
+        """The c of |B - L X| <= c u |L||X|, for the solve with all parts; inf where none is proved."""
+        found = 0.0
+        for i, bound in enumerate(self.bounds):
+            before, above = divmod(i * self.edge, TILE)
+            subtracted = (before > 0) + (above > 0)
+            own = (1 + 3 * U) * bound + (1 + U) * subtracted
+            found = max(found, own, _gamma(before * TILE) / U, (1 + U) * _gamma(above) / U + (above > 0))
+        return float(found)
 
     @property
     def spread(self) -> float:
@@ -104,8 +116,10 @@ class Inverses:
         return float(self.spreads.max())
 
 
-def diagonal_inverses(lower: NDArray[np.float32], size: int | None = None, unit: bool = False) -> Inverses:
-    """Invert the diagonal tiles of a lower triangular matrix and bound the error of a solve with them.
+def diagonal_inverses(
+    lower: NDArray[np.float32], size: int | None = None, unit: bool = False, edge: int = TILE
+) -> Inverses:
+    """Invert the parts along the diagonal of a lower triangular matrix, and bound the error of a solve.
 
     Parameters
     ----------
@@ -116,15 +130,19 @@ def diagonal_inverses(lower: NDArray[np.float32], size: int | None = None, unit:
         multiple of 128; by default n rounded up.
     unit
         Whether the diagonal is taken to be ones and not read.
+    edge
+        Rows of a part: 128, the fastest, 64 or 32; ``size`` if that is less.
 
     Returns
     -------
     Inverses
-        Its bounds are inf where the values of a tile allow none; nothing is raised for them.
+        Its bounds are inf where the values of a part allow none; nothing is raised for them.
     """
     n = lower.shape[0]
     if lower.dtype != np.float32 or lower.shape != (n, n) or n < 1:
         raise ValueError(f"lower must be a square float32 matrix; got {lower.dtype} of shape {lower.shape}")
+    if edge not in EDGES:
+        raise ValueError(f"inverses have {', '.join(map(str, EDGES))} rows; got {edge}")
     if size is None:
         size = 1 << (n - 1).bit_length() if n < TILE else -(-n // TILE) * TILE
     rows = min(TILE, size)
@@ -132,17 +150,43 @@ def diagonal_inverses(lower: NDArray[np.float32], size: int | None = None, unit:
         raise ValueError(
             f"size must be a power of two up to 128, or a multiple of 128, from n = {n}; got {size}"
         )
-    tiles = _diagonal(lower, size, rows, unit)
+    edge = min(edge, size)
+    parts = _diagonal(lower, size, edge, unit)
     with np.errstate(all="ignore"):
-        inverses, usable = _inverted(tiles)
-        bounds, spreads = _bounds(tiles, inverses.astype(np.float64))
+        inverses, usable = _inverted(parts)
+        bounds, spreads = _bounds(parts, inverses.astype(np.float64))
     bounds[~usable] = spreads[~usable] = np.inf
-    inverses_t = np.ascontiguousarray(inverses.transpose(0, 2, 1)).reshape(size, rows)
-    return Inverses(inverses_t=inverses_t, bounds=bounds, spreads=spreads)
+    inverses_t = np.zeros((size // rows, rows // edge, edge, rows // edge, edge), np.float32)
+    each = np.arange(rows // edge)
+    inverses_t[:, each, :, each, :] = (
+        inverses.transpose(0, 2, 1).reshape(-1, rows // edge, edge, edge).swapaxes(0, 1)
+    )
+    return Inverses(inverses_t=inverses_t.reshape(size, rows), edge=edge, bounds=bounds, spreads=spreads)
+
+
+def choose_inverses(
+    lower: NDArray[np.float32], limit: float, size: int | None = None, unit: bool = False
+) -> Inverses | None:
+    """The largest inverses with `Inverses.bound` up to ``limit``, or None: then a host should substitute.
+
+    Parameters
+    ----------
+    lower, size, unit
+        As for `diagonal_inverses`.
+    limit
+        The bound to keep, in units of u. No bound is less than about the order, or 40.
+    """
+    for edge in EDGES:
+        if edge >= 2 * max(size or lower.shape[0], EDGES[-1]):
+            continue
+        found = diagonal_inverses(lower, size, unit, edge)
+        if found.bound <= limit:
+            return found
+    return None
 
 
 def _diagonal(lower: NDArray[np.float32], size: int, rows: int, unit: bool) -> Doubles:
-    """The diagonal tiles (tiles, rows, rows), padded with the identity."""
+    """The parts along the diagonal (parts, rows, rows), padded with the identity."""
     tiles = np.zeros((size // rows, rows, rows))
     for i, tile in enumerate(tiles):
         part = lower[i * rows : (i + 1) * rows, i * rows : (i + 1) * rows]
@@ -180,7 +224,7 @@ def _inverted(tiles: Doubles) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 
 def _bounds(tiles: Doubles, inverses: Doubles) -> tuple[Doubles, Doubles]:
-    """Bound and spread of each tile, in units of u; names as in the head of this module."""
+    """Bound and spread of each part, in units of u; names as in the head of this module."""
     rows = tiles.shape[1]
     identity = np.eye(rows)
     gamma = np.array([[_gamma(p)] for p in range(1, rows + 1)])

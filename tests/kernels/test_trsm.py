@@ -8,14 +8,16 @@ from scipy.linalg import blas
 
 from numtrn import interp
 from numtrn.machine import CHIPS
+from numtrn.plan.tiling import MAX_INSTRUCTIONS
 from numtrn.plan.trsm import TRSM_LIMIT, tile_trsm
-from numtrn.precision.inverses import diagonal_inverses
+from numtrn.precision.inverses import EDGES, diagonal_inverses
 from numtrn.targets.interpreter import _kernel
 
 U = 2.0**-24
 
 orders = st.sampled_from([1, 16, 31, 64, 127, 128, 129, 300, 513, 650])
 columns = st.sampled_from([1, 63, 64, 65, 128, 513, 1025])
+edges = st.sampled_from(EDGES)
 
 
 def packed(lower, tiling):
@@ -33,7 +35,7 @@ def packed(lower, tiling):
 
 def launch(lower, rhs, inverses, chip="trn2"):
     """The whole result of one launch, with its padding, and the run."""
-    tiling = tile_trsm(*rhs.shape)
+    tiling = tile_trsm(*rhs.shape, inverses.edge)
     assert tiling.launches == 1
     padded = np.zeros((tiling.m, tiling.n), np.float32)
     padded[: rhs.shape[0], : rhs.shape[1]] = rhs
@@ -43,8 +45,8 @@ def launch(lower, rhs, inverses, chip="trn2"):
     return run.outputs, run
 
 
-def solve(lower, rhs, chip="trn2"):
-    inverses = diagonal_inverses(lower, tile_trsm(*rhs.shape).m)
+def solve(lower, rhs, chip="trn2", edge=128):
+    inverses = diagonal_inverses(lower, tile_trsm(*rhs.shape).m, edge=edge)
     return launch(lower, rhs, inverses, chip)[0][: rhs.shape[0], : rhs.shape[1]], inverses
 
 
@@ -63,8 +65,8 @@ def wishart(rng, n):
 
 
 @settings(max_examples=30, deadline=None)
-@given(orders, columns, st.sampled_from(list(CHIPS)), st.integers(0, 99))
-def test_small_integers_are_exact(m, n, chip, seed):
+@given(orders, columns, edges, st.sampled_from(list(CHIPS)), st.integers(0, 99))
+def test_small_integers_are_exact(m, n, edge, chip, seed):
     rng = np.random.default_rng(seed)
     lower = np.tril(rng.integers(-2, 3, (m, m)), -1)
     for start in range(0, m, 128):  # inverses of the tiles have elements -1, 0 and 1
@@ -73,24 +75,25 @@ def test_small_integers_are_exact(m, n, chip, seed):
         lower[tile, tile] = np.eye(size) + np.diag(rng.integers(-1, 2, size - 1), -1)
     x = rng.integers(-8, 9, (m, n))
     rhs = (lower @ x).astype(np.float32)
-    inverses = diagonal_inverses(lower.astype(np.float32), tile_trsm(m, n).m)
+    inverses = diagonal_inverses(lower.astype(np.float32), tile_trsm(m, n).m, edge=edge)
     whole, run = launch(lower, rhs, inverses, chip)
     assert whole.dtype == np.float32
     assert np.array_equal(whole[:m, :n], x)
     assert not whole[m:].any()
     assert not whole[:, n:].any()
-    tiling = tile_trsm(m, n)
+    tiling = tile_trsm(m, n, edge)
     assert whole.shape == tiling.result_shape
     assert run.instructions == tiling.instructions
     assert (run.engines["tensor"], run.engines["vector"]) == (tiling.matmuls, tiling.casts)
 
 
 @pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("n", [1, 31, 127, 128, 129, 300])
-def test_residuals_are_those_of_substitution(n, chip):
+def test_residuals_are_those_of_substitution(n, edge, chip):
     rng = np.random.default_rng(n)
     lower, rhs = wishart(rng, n), rng.standard_normal((n, 50)).astype(np.float32)
-    x, inverses = solve(lower, rhs, chip)
+    x, inverses = solve(lower, rhs, chip, edge)
     error = backward_error(lower, x, rhs)
     assert error <= min(6, inverses.bound)
     assert error <= 1.5 * max(backward_error(lower, blas.strsm(1, lower, rhs, lower=1), rhs), 1)
@@ -113,22 +116,23 @@ def test_what_is_above_the_diagonal_of_the_blocks_is_not_multiplied():
     lower, rhs = wishart(rng, 256), rng.standard_normal((256, 64)).astype(np.float32)
     inverses = diagonal_inverses(lower)
     arrays = packed(lower, tile_trsm(256, 64)), inverses.inverses_t, rhs
-    arrays[0][128:256, :128] = np.nan
-    out = interp.simulate(_kernel("trsm"), (*arrays, 256), chip=CHIPS["trn2"]).outputs
+    arrays[0][128:256, :128] = np.nan  # rows: columns of L; columns: rows of L
+    out = interp.simulate(_kernel("trsm"), (*arrays, 256, 128), chip=CHIPS["trn2"]).outputs
     assert backward_error(lower, out, rhs) < 6
 
 
 @given(st.integers(1, TRSM_LIMIT), st.integers(1, 20_000))
 def test_tiling_covers(m, n):
     t = tile_trsm(m, n)
-    (block,) = t.parameters
+    block, edge = t.parameters
+    assert edge == min(128, t.m)
     assert m <= t.m < m + 128 * (t.m // block) + 16
     assert t.m <= TRSM_LIMIT
     assert t.m % block == 0
     assert block in (16, 32, 64, 128, 256, 384, 512)
     assert (t.pieces[3] - 1) * t.n < n <= t.pieces[3] * t.n
     assert t.n <= TRSM_LIMIT
-    assert t.instructions <= 16_000
+    assert t.instructions <= MAX_INSTRUCTIONS
 
 
 def test_larger_orders_are_refused():
@@ -136,9 +140,11 @@ def test_larger_orders_are_refused():
         tile_trsm(TRSM_LIMIT + 1, 1)
 
 
+@pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("chip", CHIPS)
-def test_the_largest_launch_fits_the_core(chip):
-    t = tile_trsm(TRSM_LIMIT, TRSM_LIMIT)
+def test_the_largest_launch_fits_the_core(chip, edge):
+    t = tile_trsm(TRSM_LIMIT, TRSM_LIMIT, edge)
+    assert t.instructions <= MAX_INSTRUCTIONS
     blocks = t.m // t.block_m
     shapes = (blocks * (blocks + 1) // 2 * t.block_m, t.block_m), (t.m, 128), (t.m, t.n)
     arrays = [np.broadcast_to(np.zeros((), np.float32), shape) for shape in shapes]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numtrn.precision.inverses import diagonal_inverses
+from numtrn.precision.inverses import EDGES, choose_inverses, diagonal_inverses
 
 U = 2.0**-24
 RNG_SEED = 5
@@ -29,18 +29,21 @@ def pivoted(n):
     return (np.tril(a, -1) + np.eye(n)).astype(np.float32)
 
 
+@pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize(("n", "size"), [(1, 16), (31, 32), (127, 128), (128, 128), (129, 256), (300, 384)])
-def test_inverses_are_those_of_the_tiles(n, size):
+def test_inverses_are_those_of_the_parts(n, size, edge):
     lower = normal(n, n, diagonal=12.0)
-    found = diagonal_inverses(lower, size)
-    rows = min(128, size)
-    assert found.inverses_t.shape == (size, rows)
+    found = diagonal_inverses(lower, size, edge=edge)
+    assert found.edge == min(edge, size)
     assert found.inverses_t.dtype == np.float32
-    padded = np.eye(size)
+    padded, expected = np.eye(size), np.zeros((size, min(128, size)))
     padded[:n, :n] = lower
-    for i in range(0, size, rows):
-        exact = np.linalg.inv(padded[i : i + rows, i : i + rows])
-        assert np.allclose(found.inverses_t[i : i + rows].T, exact, rtol=U, atol=1e-12)
+    for i in range(0, size, found.edge):
+        part = slice(i, i + found.edge)
+        expected[part, i % 128 : i % 128 + found.edge] = np.linalg.inv(padded[part, part]).T
+    assert found.inverses_t.shape == expected.shape
+    assert np.allclose(found.inverses_t, expected, rtol=U, atol=1e-12)
+    assert found.bounds.shape == found.spreads.shape == (size // found.edge,)
 
 
 def test_any_strides_and_what_lies_above_the_diagonal():
@@ -58,22 +61,43 @@ def test_any_strides_and_what_lies_above_the_diagonal():
     assert np.array_equal(diagonal_inverses(unit, unit=True).inverses_t, diagonal_inverses(ones).inverses_t)
 
 
-def rounded_solve(L, W, T, rng):
-    """The kernel's steps in float64, every rounding error as large as the model allows, its sign random."""
-    gamma = np.arange(1, len(L) + 1)[:, None] * U
-    gamma /= 1 - gamma
+class Rounded:
+    """Arithmetic in float64 with every rounding error as large as the model allows, its sign random."""
 
-    def off(value, size):
-        return value + rng.choice([-1.0, 1.0], value.shape) * size
+    def __init__(self, rng):
+        self.rng = rng
 
-    def dot(a, b):
-        return off(a @ b, gamma * (np.abs(a) @ np.abs(b)))
+    def off(self, value, size):
+        return value + self.rng.choice([-1.0, 1.0], value.shape) * size
 
-    Y = dot(W, T)
-    P = dot(L, Y)
-    R = off(T - P, U * np.abs(T - P))
-    D = dot(W, R)
-    return off(Y + D, U * np.abs(Y + D) / (1 + U))
+    def dot(self, a, b, terms):
+        gamma = terms * U / (1 - terms * U)
+        return self.off(a @ b, gamma * (np.abs(a) @ np.abs(b)))
+
+    def sum(self, a, b):
+        return self.off(a + b, U * np.abs(a + b) / (1 + U))
+
+    def part(self, L, W, T):
+        """The kernel's steps for one part."""
+        terms = np.arange(1, len(L) + 1)[:, None]
+        Y = self.dot(W, T, terms)
+        R = self.sum(T, -self.dot(L, Y, terms))
+        return self.sum(Y, self.dot(W, R, terms))
+
+    def whole(self, L, found, B):
+        """All of the kernel's steps."""
+        X = np.zeros_like(B)
+        edge = found.edge
+        for r in range(0, len(L), edge):
+            rows, tile = slice(r, r + edge), r // 128 * 128
+            T = B[rows]
+            if tile:
+                T = self.sum(T, -self.dot(L[rows, :tile], X[:tile], tile))
+            if r > tile:
+                T = self.sum(T, -self.dot(L[rows, tile:r], X[tile:r], r - tile))
+            W = found.inverses_t[rows, r - tile : r - tile + edge].T.astype(np.float64)
+            X[rows] = self.part(L[rows, rows], W, T)
+        return X
 
 
 def excess(L, X, T, found):
@@ -103,9 +127,23 @@ def test_no_rounding_exceeds_the_bounds(n, diagonal, seed):
     X = np.concatenate((rng.standard_normal((n, 8)), spikes, rng.standard_normal((n, 8)) ** 9), axis=1)
     T = L @ X
     if np.isfinite(found.spreads[0]):
-        assert excess(L, rounded_solve(L, W, T, rng), T, found)[1] <= 1 + 1e-6
+        assert excess(L, Rounded(rng).part(L, W, T), T, found)[1] <= 1 + 1e-6
     if np.isfinite(found.bounds[0]):
-        assert excess(L, rounded_solve(L, W, T, rng), T, found)[0] <= 1 + 1e-6
+        assert excess(L, Rounded(rng).part(L, W, T), T, found)[0] <= 1 + 1e-6
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from(EDGES), st.sampled_from([128, 256, 384]), st.integers(0, 10**6))
+def test_no_rounding_exceeds_the_bound_of_the_whole(edge, n, seed):
+    rng = np.random.default_rng(seed)
+    lower = normal(n, seed, 30.0) * 2.0 ** rng.integers(-20, 21, n).astype(np.float32)[:, None]
+    found = diagonal_inverses(lower, edge=edge)
+    L = lower.astype(np.float64)
+    B = L @ np.concatenate((np.eye(n)[:, rng.permutation(n)[:8]], rng.standard_normal((n, 8))), axis=1)
+    X = Rounded(rng).whole(L, found, B)
+    residual, size = np.abs(B - L @ X), np.abs(L) @ np.abs(X)
+    assert (residual <= (1 + 1e-6) * found.bound * U * size + 1e-15 * size).all()
+    assert (residual > 0.3 * min(n - 128, edge) * U * size).any()
 
 
 def test_bounds_are_not_far_above_what_rounding_can_do():
@@ -114,7 +152,7 @@ def test_bounds_are_not_far_above_what_rounding_can_do():
     L, W = normal(n, 3, 100.0).astype(np.float64), found.inverses_t.T.astype(np.float64)
     rng = np.random.default_rng(RNG_SEED)
     T = L @ rng.standard_normal((n, 200))
-    componentwise, by_rows = excess(L, rounded_solve(L, W, T, rng), T, found)
+    componentwise, by_rows = excess(L, Rounded(rng).part(L, W, T), T, found)
     assert componentwise > 0.1
     assert by_rows > 0.5
     assert found.bound < 3 * n
@@ -130,6 +168,19 @@ def test_figures_of_known_matrices():
     assert 1e4 < found.bound < 1e6  # because of small elements of L
     assert 10 < found.spread < 1000
     assert diagonal_inverses(normal(t, diagonal=0.5)).spread == np.inf
+
+
+def test_the_largest_inverses_within_a_limit():
+    pivoted_lower, wide = pivoted(300), normal(300, diagonal=100.0)
+    assert choose_inverses(wide, 600).edge == 128
+    assert choose_inverses(pivoted_lower, 1e7).edge == 128
+    assert choose_inverses(pivoted_lower, 5000).edge == 64
+    assert choose_inverses(pivoted_lower, 300).edge == 32
+    assert choose_inverses(pivoted_lower, 255) is None  # sums of 256 products
+    assert choose_inverses(np.eye(16, dtype=np.float32), 40).edge == 16
+    assert choose_inverses(np.eye(16, dtype=np.float32), 40, 32).edge == 32
+    assert choose_inverses(np.eye(16, dtype=np.float32), 40, 128) is None  # sums of 96 products
+    assert choose_inverses(np.eye(16, dtype=np.float32), 140, 128).edge == 128
 
 
 def test_sums_of_long_rows_count():
@@ -169,6 +220,8 @@ def test_what_is_no_matrix_is_refused():
         diagonal_inverses(np.eye(3))
     with pytest.raises(ValueError, match=r"of shape \(3, 2\)"):
         diagonal_inverses(np.ones((3, 2), np.float32))
+    with pytest.raises(ValueError, match="128, 64, 32 rows; got 16"):
+        diagonal_inverses(np.eye(3, dtype=np.float32), edge=16)
     for size in (100, 192, 64):
         with pytest.raises(ValueError, match="multiple of 128"):
             diagonal_inverses(np.eye(100, dtype=np.float32), size)
