@@ -13,7 +13,7 @@ from numtrn.plan.words import tile_words
 from numtrn.targets.load import load_kernel
 from tests.interp.support import filled, hbm, nisa, nl, psum, sbuf
 
-GEMM, SLICED = (load_kernel(name, modules) for name in ("gemm", "sliced_gemm"))
+GEMM, SLICED, TRSM = (load_kernel(name, modules) for name in ("gemm", "sliced_gemm", "trsm"))
 
 
 def recorded(kernel, arguments, chip, dry):
@@ -105,6 +105,7 @@ CASES = [
         ),
         "trn2",
     ),
+    ("trsm", TRSM, (random((768, 256)), random((512, 128)) / 128, random((512, 100)), 256, 64), "trn2"),
     ("everything", everything, (random((128, 128)), random((128, 128), ml_dtypes.bfloat16)), "trn2"),
     ("everything", everything, (random((128, 128)), random((128, 128), ml_dtypes.bfloat16)), "trn1"),
 ]
