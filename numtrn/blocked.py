@@ -13,9 +13,8 @@ import numpy as np
 
 from numtrn.engine import KernelEngine
 from numtrn.operands import as_scaled, as_triangular
-from numtrn.plan.blocked import BlockedPlan, halves
+from numtrn.plan.blocked import BlockedPlan, direct_bound, halves
 from numtrn.precision import Declined, choose, gemm
-from numtrn.precision.inverses import diagonal_inverses
 from numtrn.request import Array, Cholesky, Host, Operands, Solve, Structure
 
 __all__ = ["Blocked", "run_blocked"]
@@ -51,7 +50,7 @@ def run_blocked(plan: BlockedPlan, operands: Operands, engine: KernelEngine) -> 
             raise Declined("the result is not finite; LAPACK computes it")
     if not work.by_kernels:
         raise Declined(f"no update for a kernel: {work.declined}")
-    return Blocked(value=value, slices=work.slices, bound=work.bound(), note=work.note())
+    return Blocked(value=value, slices=work.slices, bound=plan.bound, note=work.note())
 
 
 @dataclass(slots=True)
@@ -65,7 +64,6 @@ class _Work:
     by_kernels: int = 0
     by_numpy: int = 0
     declined: str = ""
-    growth: float = 0.0
     on_host: list[int] = field(default_factory=list)
 
     def product(self, a: Array, b: Array, structure: Structure = "general") -> Array:
@@ -86,21 +84,12 @@ class _Work:
 
     def by_kernel(self, factor: Array, columns: Array) -> bool:
         """Solve a block whole, in place, if the data allow it."""
-        found = diagonal_inverses(factor)
-        if not found.certified:
-            return False
-        solution = self.engine.solve(factor, found.inverses_t, columns)
-        if not np.isfinite(solution).all():
+        solution = self.engine.solve(factor, columns, direct_bound(len(factor)))
+        if solution is None or not np.isfinite(solution).all():
             return False
         columns[...] = solution
         self.by_kernels += 1
-        self.growth = max(self.growth, found.bound)
         return True
-
-    def bound(self) -> float:
-        """The promise, with what the data made of it."""
-        promised = self.plan.bound
-        return max(promised, promised + self.growth - self.plan.block) if self.growth else promised
 
     def note(self) -> str:
         """What the account says beside the plan's reason."""

@@ -98,9 +98,9 @@ class KernelEngine:
             block += part.reshape(t.batch, t.m, t.n)[tuple(slice(extent) for extent in block.shape)]
         return total.astype(np.float32, copy=False)
 
-    def solve(self, factor: Array, inverses_t: Array, columns: Array) -> NDArray[np.float32]:
+    def solve(self, factor: Array, columns: Array, limit: float) -> NDArray[np.float32] | None:
         """factor^-1 columns in fp32, of a factor that fits one launch; see `numtrn.structured.solve`."""
-        return solve(self, factor, inverses_t, columns)
+        return solve(self, factor, columns, limit)
 
     def least(self, lhs: Magnitudes, rhs: Magnitudes) -> float:
         """A lower bound of the product's elements; see `numtrn.precision.Engine.least`.

@@ -19,12 +19,15 @@ from numtrn.plan.symm import tile_symm
 from numtrn.plan.tiling import Tiling
 from numtrn.plan.trmm import tile_trmm
 from numtrn.plan.trsm import tile_trsm
+from numtrn.precision.inverses import choose_inverses
 from numtrn.request import Array, Structure
 
 __all__ = ["STORED", "STRUCTURES", "Launcher", "multiply", "solve"]
 
 STRUCTURES: tuple[Structure, ...] = ("syrk", "syr2k", "symm", "trmm")
 """Those that kernels of plain operands make use of."""
+
+FLOAT32 = np.dtype(np.float32)
 
 STORED: dict[str, Any] = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 """How operands of an engine type lie in memory; float32 otherwise."""
@@ -116,7 +119,7 @@ def _sided(launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, struc
 # ---- X = L^-1 B ----
 
 
-def solve(launcher: Launcher, factor: Array, inverses_t: Array, columns: Array) -> NDArray[np.float32]:
+def solve(launcher: Launcher, factor: Array, columns: Array, limit: float) -> NDArray[np.float32] | None:
     """Solve with a lower triangular matrix that fits one launch.
 
     Parameters
@@ -125,24 +128,30 @@ def solve(launcher: Launcher, factor: Array, inverses_t: Array, columns: Array) 
         Launches.
     factor
         (m, m) float32, zeros above the diagonal.
-    inverses_t
-        (m rounded up to 128, 128): inverses of its 128-row diagonal tiles, transposed; see
-        `numtrn.precision.inverses`.
     columns
         (m, n) float32.
+    limit
+        The backward error to keep, in units of u |L||X|, u = 2^-24.
+
+    Returns
+    -------
+    ndarray or None
+        The solution (m, n); None where no inverses are known to keep the limit.
     """
     m, n = columns.shape
-    t = tile_trsm(m, n)
-    padded = _padded(factor, (t.m, t.m), np.dtype(np.float32))
+    size = tile_trsm(m, n).m
+    inverses = choose_inverses(factor, limit, size)
+    if inverses is None:
+        return None
+    t = tile_trsm(m, n, inverses.edge)
+    padded = _padded(factor, (size, size), FLOAT32)
     np.fill_diagonal(padded[m:, m:], 1)
     stacked = _stacked(t, padded, transposed=True)
-    inverses = _padded(inverses_t, (t.m, inverses_t.shape[1]), np.dtype(np.float32))
     value = np.empty((m, n), np.float32)
     for part in _pieces(n, t.n):
-        right = _padded(columns[:, part], (t.m, t.n), np.dtype(np.float32))
-        value[:, part] = launcher.launch(t, (stacked, inverses, right), np.float32)[
-            :m, : part.stop - part.start
-        ]
+        right = _padded(columns[:, part], (size, t.n), FLOAT32)
+        solution = launcher.launch(t, (stacked, inverses.inverses_t, right), np.float32)
+        value[:, part] = solution[:m, : part.stop - part.start]
     return value
 
 

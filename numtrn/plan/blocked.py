@@ -16,7 +16,18 @@ from numtrn.plan.cost import Prediction
 from numtrn.precision import Scheme
 from numtrn.request import Cholesky, Solve, Structure, shape_text
 
-__all__ = ["BLOCK", "BlockedPlan", "Diagonal", "Step", "Update", "halves", "largest_block", "levels", "steps"]
+__all__ = [
+    "BLOCK",
+    "BlockedPlan",
+    "Diagonal",
+    "Step",
+    "Update",
+    "direct_bound",
+    "halves",
+    "largest_block",
+    "levels",
+    "steps",
+]
 
 BLOCK = 256
 """Order of a block on the diagonal, by default. The host's share of the multiply-adds is then 256 / n."""
@@ -24,6 +35,9 @@ BLOCK = 256
 COMPLEX = 3
 """What complex arithmetic multiplies a bound by, rounded up: N. Higham, Accuracy and Stability of Numerical
 Algorithms, 2nd ed., section 3.6."""
+
+SMALL, ALLOWED = 40, 8
+"""No bound of the kernel's solves is less than about 40 units, and 8 are allowed over the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +115,10 @@ class BlockedPlan:
 
         Sums over blocks meet disjoint parts of |T||X|, so that the worst of them counts once: a product, or
         a solve of a block by the classical bound of its order; each subtraction rounds once more, and so
-        does alpha. Of the kernel's solves the data decide, see `numtrn.precision.inverses`. A factor L is
-        solved for below the diagonal after as many updates again.
+        does alpha. The kernel's solves keep `direct_bound` or are the host's (`numtrn.precision.inverses`). A
+        factor L is solved for below the diagonal after as many updates again.
         """
-        return blocked_bound(self.request, self.scheme, self.block)
+        return _bound(self.request, self.scheme, self.block, self.direct)
 
     @property
     def measure(self) -> str:
@@ -134,10 +148,16 @@ class BlockedPlan:
         return "\n".join(lines)
 
 
-def blocked_bound(request: Solve | Cholesky, scheme: Scheme, block: int) -> float:
-    """See `BlockedPlan.bound`."""
+def direct_bound(n: int) -> float:
+    """What the kernel is allowed for a solve of order n, in units of u |L||X|; substitution promises n + 1."""
+    return max(n, SMALL) + ALLOWED
+
+
+def _bound(request: Solve | Cholesky, scheme: Scheme, block: int, direct: int) -> float:
     half = halves(request.n, block)
     worst = max(scheme.bound(half), block + 1) * (COMPLEX if scheme.complex else 1)
+    if direct:
+        worst = max(worst, direct_bound(min(request.n, direct)))
     depth = levels(request.n, block)
     solved = worst + depth + 1
     return solved + worst + depth if isinstance(request, Cholesky) else solved

@@ -16,8 +16,7 @@ from numtrn.plan.cost import Prediction, predict, predict_words
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.structured import tile_structured
 from numtrn.plan.tiling import Tiling, tile_gemm
-from numtrn.plan.trsm import LIMIT as TRSM_LIMIT
-from numtrn.plan.trsm import tile_trsm
+from numtrn.plan.trsm import TRSM_LIMIT, tile_trsm
 from numtrn.plan.words import prefers_karatsuba, tile_karatsuba, tile_least, tile_products
 from numtrn.precision import Scheme, choose
 from numtrn.request import Cholesky, Contraction, Gemm, Request, Routine, Solve

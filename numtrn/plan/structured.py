@@ -36,7 +36,9 @@ def tile_structured(
     pieces_batch, rows, pieces_k, columns = diagonal.pieces
     if diagonal.kernel == "rank_k":
         first = replace(diagonal, pieces=(pieces_batch, rows, pieces_k, 1))
-        return first, *(tile_gemm(batch, high, k, start, itemsize, tf32) for start, high in _rows(m, diagonal.m))
+        return first, *(
+            tile_gemm(batch, high, k, start, itemsize, tf32) for start, high in _rows(m, diagonal.m)
+        )
     first = replace(diagonal, pieces=(batch, rows, 1, columns))
     sides = [(high, start) for start, high in _rows(m, diagonal.m)]
     if structure in ("symm", "hemm"):

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from math import ceil
 
-from numtrn.plan.tiling import BANK_COLUMNS, TILE, Tiling, split
+from numtrn.plan.tiling import BANK_COLUMNS, TILE, Tiling, dividing_edge, split
 
 __all__ = ["LIMIT", "tile_symm"]
 
 LIMIT = 4096
 """Most of M and of N in one launch; M by SBUF, see ``kernels/symm.py``."""
-
-BLOCKS = (512, 384, 256)
-"""Edges of a block: for up to 512 rows, a bank of PSUM for each 128, twice, is all there are."""
 
 QUADRANT = 32
 """Edge of what VectorE transposes (``nki/api/nki/isa``: nc_transpose)."""
@@ -43,7 +40,7 @@ def tile_symm(m: int, n: int, itemsize: int = 4, tf32: bool = False) -> Tiling:
     """
     size_m, pieces_m = split(m, LIMIT)
     size_n, pieces_n = split(n, LIMIT, 64)
-    block = _block(size_m)
+    block = dividing_edge(size_m)
     blocks = ceil(size_m / block)
     size_m = blocks * block
     rows = min(TILE, block)
@@ -73,14 +70,3 @@ def tile_symm(m: int, n: int, itemsize: int = 4, tf32: bool = False) -> Tiling:
         bytes_in=(blocks * (blocks + 1) // 2 * block * block + size_m * size_n) * itemsize,
         bytes_out=size_m * size_n * 4,
     )
-
-
-def _block(order: int) -> int:
-    """Edge of the blocks: what pads the order least.
-
-    >>> _block(300), _block(2304), _block(4096)
-    (300, 384, 512)
-    """
-    if order <= BLOCKS[0]:
-        return order
-    return min(BLOCKS, key=lambda edge: -order % edge)

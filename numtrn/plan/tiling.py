@@ -19,6 +19,7 @@ __all__ = [
     "batches",
     "block_edge",
     "bucket",
+    "dividing_edge",
     "extent_of",
     "split",
     "stacked_rows",
@@ -163,6 +164,15 @@ def block_edge(order: int) -> int:
     (128, 512, 384)
     """
     return extent_of(order, BLOCK_LIMIT)
+
+
+def dividing_edge(order: int) -> int:
+    """Edge of the blocks that pad an order least, of those that the kernels take: all of it up to 512.
+
+    >>> dividing_edge(384), dividing_edge(2304), dividing_edge(4096)
+    (384, 384, 512)
+    """
+    return order if order <= BLOCK_LIMIT else min((512, 384, 256), key=lambda edge: -order % edge)
 
 
 def stacked_rows(order: int, block: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from numtrn.plan.tiling import BANK_COLUMNS, TILE, Tiling, bucket, split
+from numtrn.plan.tiling import TILE, Tiling, bucket, dividing_edge, split
 
 __all__ = ["TRSM_LIMIT", "tile_trsm"]
 
@@ -42,7 +42,7 @@ def tile_trsm(m: int, n: int, edge: int = TILE) -> Tiling:
     """
     if m > TRSM_LIMIT:
         raise ValueError(f"one launch solves systems of order up to {TRSM_LIMIT}; got {m}: divide L")
-    block = bucket(ceil(m / ceil(m / BANK_COLUMNS)))
+    block = dividing_edge(bucket(m))
     blocks = ceil(m / block)
     size = blocks * block
     size_n, pieces_n = split(n, TRSM_LIMIT, COLUMN_STEP)
