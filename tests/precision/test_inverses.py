@@ -215,6 +215,15 @@ def test_elements_off_the_diagonal_count():
     assert diagonal_inverses(lower).bound == np.inf
 
 
+def test_inverses_have_no_subnormal_elements():
+    """A device may take them for zeros; the bounds know of it."""
+    lower = np.diag(np.float32([1, 2.0**100]))
+    lower[1, 0] = 2.0**-30
+    found = diagonal_inverses(lower)
+    assert np.array_equal(found.inverses_t, np.diag(np.float32([1, 2.0**-100])))
+    assert diagonal_inverses(np.float32([[2.0**127]])).bound == np.inf
+
+
 def test_what_is_no_matrix_is_refused():
     with pytest.raises(ValueError, match="float64 of shape"):
         diagonal_inverses(np.eye(3))
