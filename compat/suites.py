@@ -22,6 +22,8 @@ class Suite:
         What pytest's ``-k`` gets, where the file tests other things too.
     deselect
         Reason by test, named from `path` on (pytest's ``--deselect``).
+    may_lack
+        Why an installed version may be without the file; the suite is left out there.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Suite:
     path: str
     keyword: str = ""
     deselect: dict[str, str] = field(default_factory=dict)
+    may_lack: str = ""
 
 
 SUITES = (
@@ -75,6 +78,14 @@ SUITES = (
     Suite(name="scipy-lapack", package="scipy", path="scipy/linalg/tests/test_lapack.py"),
     Suite(name="scipy-basic", package="scipy", path="scipy/linalg/tests/test_basic.py"),
     Suite(name="scipy-cholesky", package="scipy", path="scipy/linalg/tests/test_decomp_cholesky.py"),
+    Suite(name="scipy-lu", package="scipy", path="scipy/linalg/tests/test_decomp_lu.py"),
+    Suite(
+        name="scipy-batch",
+        package="scipy",
+        path="scipy/linalg/tests/test_batch.py",
+        keyword="cho or lu_solve or solve_triangular or triangular",
+        may_lack="stacks of matrices came with SciPy 1.15",
+    ),
     Suite(name="scipy-decomp", package="scipy", path="scipy/linalg/tests/test_decomp.py"),
 )
 

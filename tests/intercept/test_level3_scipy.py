@@ -584,10 +584,21 @@ def test_empty_in_scipys_functions(dtype):
         lambda: wide_ @ wide_.T,
     ]
     for call in calls:
-        expected = call()
+        expected = value_or_error(call)
         with numtrn.enabled(min_work=1, target="interpreter"):
-            result = call()
-        assert same_bits(result, expected)
+            result = value_or_error(call)
+        if isinstance(expected, np.ndarray):
+            assert same_bits(result, expected)
+        else:
+            assert result == expected
+
+
+def value_or_error(call):
+    """Earlier versions of SciPy refuse some empty matrices."""
+    try:
+        return call()
+    except Exception as error:
+        return type(error), str(error)
 
 
 # ---- What SciPy refuses ----
@@ -612,10 +623,10 @@ def test_what_lapack_itself_refuses(rng):
     """B with fewer rows than A gets past f2py: LAPACK says so on standard error, and in its info."""
     a = np.asfortranarray(positive(rng, "float64", 40))
     expected = dtrtrs(a, a[:30])
-    assert expected[1] == -9
+    assert expected[1] < 0
     with numtrn.enabled(min_work=1, target="interpreter"):
         x, info = dtrtrs(a, a[:30])
-    assert info == -9
+    assert info == expected[1]
     assert same_bits(x, expected[0])
 
 
