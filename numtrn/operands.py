@@ -61,11 +61,9 @@ def as_asked(plan: Plan, product: Array, operands: Operands) -> Array:
     if gemm.reads_c and operands.c is not None:
         # A factor of one is not multiplied: 1 * (inf + 0j) is inf + nan j.
         factor = None if operands.beta == 1 else like(operands.beta, product.dtype)
-        product = product + (operands.c if factor is None else factor * operands.c)
-    if gemm.hermitian and product.dtype.kind == "c":
-        diagonal = np.einsum("bii->bi", product)
-        diagonal.imag = 0
-    return product
+        c = _with_real_diagonal(operands.c.copy()) if gemm.hermitian else operands.c
+        product = product + (c if factor is None else factor * c)
+    return _with_real_diagonal(product) if gemm.hermitian else product
 
 
 def as_scaled(alpha: complex, columns: Array) -> Array:
@@ -105,11 +103,17 @@ def _mirrored(matrix: Array, gemm: Gemm) -> Array:
     triangle, beside = (
         (np.tril(matrix), np.tril(matrix, -1)) if lower else (np.triu(matrix), np.triu(matrix, 1))
     )
-    if gemm.structure == "hemm" and matrix.dtype.kind == "c":
-        beside = beside.conj()
-        np.einsum("bii->bi", triangle).imag = 0
+    if gemm.structure == "hemm":
+        triangle, beside = _with_real_diagonal(triangle), beside.conj()
     whole: Array = triangle + beside.swapaxes(1, 2)
     return whole
+
+
+def _with_real_diagonal(matrix: Array) -> Array:
+    """A Hermitian matrix (batch, n, n), made so in place where it is complex: that part is not read."""
+    if matrix.dtype.kind == "c":
+        np.einsum("bii->bi", matrix).imag = 0
+    return matrix
 
 
 def _regroup(operand: Array, term: str, groups: tuple[str, str, str]) -> Array:

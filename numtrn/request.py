@@ -36,9 +36,9 @@ Structure: TypeAlias = Literal["general", "syrk", "herk", "syr2k", "her2k", "sym
 """What is known of the operands of a product AB, so that less than all of it need be read or computed.
 
 ``"general"``: nothing. ``"syrk"``: B is A^T. ``"herk"``: B is A^H. ``"syr2k"``: A is [X | Y], side by side
-along k, and B is [Y | X]^T. ``"her2k"``: A is [aX | conj(a)Y] and B is [Y | X]^H. ``"symm"``, ``"hemm"``: A is
-symmetric or Hermitian, given in full. ``"trmm"``: A is lower triangular, (batch, m, m), zeros above its diagonal
-given as zeros. Of real operands ``"herk"`` is ``"syrk"``, and ``"her2k"`` is ``"syr2k"``.
+along k, and B is [Y | X]^T. ``"her2k"``: A is [aX | conj(a)Y] and B is [Y | X]^H. ``"symm"``, ``"hemm"``: A
+is symmetric or Hermitian, given in full. ``"trmm"``: A is lower triangular, (batch, m, m), zeros above its
+diagonal given as zeros. Of real operands ``"herk"`` is ``"syrk"``, and ``"her2k"`` is ``"syr2k"``.
 """
 
 MIRRORED: frozenset[Structure] = frozenset(("syrk", "herk", "syr2k", "her2k"))
@@ -109,8 +109,15 @@ class Gemm:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Triangular:
-    """One triangular factor of a `Solve`: which triangle of its matrix is read, and whether it has a unit
-    diagonal, which is not read."""
+    """One triangular factor of a `Solve`.
+
+    Attributes
+    ----------
+    uplo
+        The triangle of its matrix that is read.
+    unit
+        Whether its diagonal is ones, which are not read.
+    """
 
     uplo: Triangle
     unit: bool = False

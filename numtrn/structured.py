@@ -48,7 +48,10 @@ class Launcher(Protocol):
 def multiply(
     launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, structure: Structure
 ) -> NDArray[np.float32]:
-    """Product of lhs (batch, m, k) and rhs (batch, k, n) of one of the `STRUCTURES`; see `numtrn.request.Structure`."""
+    """Product of lhs (batch, m, k) and rhs (batch, k, n) of one of the `STRUCTURES`.
+
+    See `numtrn.request.Structure` for what they say of the operands.
+    """
     if structure in ("syrk", "syr2k"):
         return _rank_k(launcher, lhs, rhs, operand_dtype, 2 if structure == "syr2k" else 1)
     value = np.empty((*lhs.shape[:2], rhs.shape[2]), np.float32)

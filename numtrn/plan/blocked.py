@@ -149,7 +149,7 @@ class BlockedPlan:
 
 
 def direct_bound(n: int) -> float:
-    """What the kernel is allowed for a solve of order n, in units of u |L||X|; substitution promises n + 1."""
+    """What the kernel is allowed for a solve of order n, in units of u |L||X|; substitution has n + 1."""
     return max(n, SMALL) + ALLOWED
 
 

@@ -16,7 +16,7 @@ from numtrn.precision.engine import Engine
 from numtrn.precision.records import Product
 from numtrn.precision.scaling import Exponents, declined_range, exponents, largest, rescale
 from numtrn.precision.schemes import Scheme
-from numtrn.request import Array, Structure
+from numtrn.request import MIRRORED, Array, Structure
 
 __all__ = ["gemm_single"]
 
@@ -69,13 +69,23 @@ def gemm_single(
         f = np.repeat(f, 2, axis=1)
     e, f = e - shift, f - shift
     value = np.ascontiguousarray(product, np.float32) if plain else _back(product, e, f, a.real.dtype)
+    value = value.view(a.dtype)
+    if structure in MIRRORED and kept == "general":
+        _mirror(value, conjugate=structure.startswith("her"))
     return Product(
-        value=value.view(a.dtype),
+        value=value,
         slices=None,
         bound=scheme.bound(a.shape[2]),
         underflow=underflow,
         note="" if plain else "rows and columns scaled by powers of two",
     )
+
+
+def _mirror(value: Array, *, conjugate: bool) -> None:
+    """Make a symmetric or Hermitian product so to the last bit."""
+    rows, columns = np.tril_indices(value.shape[1], -1)
+    lower = value[:, rows, columns]
+    value[:, columns, rows] = lower.conj() if conjugate else lower
 
 
 def _split(lhs: Array, rhs: Array, operand_dtype: str, shift: int) -> tuple[Array, Array]:

@@ -45,8 +45,8 @@ def gemm_sliced(
     """C = A B within the scheme's bound componentwise, plus half the least subnormal number.
 
     Where the result is its own mirror image by structure, half the blocks are computed, and the others are
-    the mirror images of those. Of Hermitian results all above the diagonal is a mirror image, and the diagonal
-    is made real: digits of -x are not those of x with other signs, so that products of digits that are left
+    the mirror images of those. Of Hermitian results all above the diagonal is a mirror image, and the
+    diagonal is made real: digits of -x are not those of x with other signs, so that products of digits that are left
     out, within the bound, would not be mirror images.
 
     Raises
