@@ -33,8 +33,8 @@ Structure: TypeAlias = Literal["general", "syrk", "herk", "syr2k", "her2k", "sym
 
 ``"general"``: nothing. ``"syrk"``: B is A^T. ``"herk"``: B is A^H. ``"syr2k"``: A is [X | Y], side by side
 along k, and B is [Y | X]^T. ``"her2k"``: A is [aX | conj(a)Y] and B is [Y | X]^H. ``"symm"``: A is symmetric,
-given in full. ``"trmm"``: A is lower triangular, (batch, m, m), zeros above its diagonal given as zeros. Of real
-operands ``"herk"`` is ``"syrk"``, and ``"her2k"`` is ``"syr2k"``.
+given in full. ``"trmm"``: A is lower triangular, (batch, m, m), zeros above its diagonal given as zeros. Of
+real operands ``"herk"`` is ``"syrk"``, and ``"her2k"`` is ``"syr2k"``.
 """
 
 MIRRORED: frozenset[Structure] = frozenset(("syrk", "herk", "syr2k", "her2k"))

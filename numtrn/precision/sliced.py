@@ -45,9 +45,9 @@ def gemm_sliced(
     """C = A B within the scheme's bound componentwise, plus half the least subnormal number.
 
     Where the result is its own mirror image by structure, half the blocks are computed, and the others are
-    the mirror images of those. Of Hermitian results all above the diagonal is a mirror image, and the diagonal
-    is made real: digits of -x are not those of x with other signs, so that products of digits that are left
-    out, within the bound, would not be mirror images.
+    the mirror images of those. Of Hermitian results all above the diagonal is a mirror image, and the
+    diagonal is made real: digits of -x are not those of x with other signs, so that products of digits that
+    are left out, within the bound, would not be mirror images.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def gemm_sliced(
     batch, m, k = a.shape
     if k > MOST_TERMS:
         raise Declined(f"sums of K = {k:,} products; carries in int64 allow {MOST_TERMS:,}")
-    lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine)
+    lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine, structure)
     value = np.empty((batch, m, b.shape[2]), np.complex128 if scheme.complex else np.float64)
     words = SideWords(side=lhs, slices=slices), SideWords(side=rhs, slices=slices)
     hermitian = value.dtype.kind == "c" and structure in ("herk", "her2k")
