@@ -60,7 +60,7 @@ def gemm_sliced(
     lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine, structure)
     value = np.empty((batch, m, b.shape[2]), np.complex128 if scheme.complex else np.float64)
     words = SideWords(side=lhs, slices=slices), SideWords(side=rhs, slices=slices)
-    hermitian = value.dtype.kind == "c" and structure in ("herk", "her2k")
+    hermitian = structure in ("herk", "her2k")
     with closing(engine.words(*words, structure)) as blocks:
         for block in blocks:
             _round(block, lhs, rhs, value)
@@ -73,16 +73,21 @@ def gemm_sliced(
 def _mirror(value: Array, block: Block, hermitian: bool) -> None:
     """Fill in what a block of one matrix says of the upper triangle, and make a Hermitian diagonal real."""
     below, above = value[block.rows, block.columns], value[block.columns, block.rows]
-    on_diagonal = block.rows == block.columns
-    if hermitian:
-        where = np.triu(np.ones(above.shape, bool), 1) if on_diagonal else True
-        imaginary = 0.0 - below.imag.T  # not -0.0 for zero
-        np.copyto(above.real, below.real.T.copy(), where=where)
-        np.copyto(above.imag, imaginary, where=where)
-        if on_diagonal:
-            np.fill_diagonal(above.imag, 0.0)
-    elif not on_diagonal:
+    if block.rows != block.columns:
         above[...] = below.T
+    elif hermitian:
+        np.copyto(above, below.T.copy(), where=_upper(len(above)))
+    if hermitian and value.dtype.kind == "c":
+        imaginary = above.imag
+        where = True if block.rows != block.columns else _upper(len(above))
+        np.subtract(0.0, imaginary, out=imaginary, where=where)  # zero stays positive
+        if block.rows == block.columns:
+            np.fill_diagonal(imaginary, 0.0)
+
+
+def _upper(extent: int) -> Array:
+    """What lies above a diagonal."""
+    return ~np.tri(extent, dtype=bool)
 
 
 def _round(block: Block, lhs: Side, rhs: Side, value: Array) -> None:
