@@ -72,7 +72,7 @@ CARRIED = 2**24
 """Room for a carry in the int32 accumulators."""
 
 LATER = 2.5
-"""For a triangle Karatsuba's form is faster from so many times the extent on; by the clock at 3072 to 6144."""
+"""For a triangle Karatsuba's form is faster from so many times the extent on: by the clock, 3072 to 6144."""
 
 LEAST_LIMIT = (2048, 2048, 8192)
 STRIP = 2
@@ -123,7 +123,7 @@ def prefers_karatsuba(
 ) -> bool:
     """Whether fewer products save more than the planes of digit sums cost; where the data allow them.
 
-    Of a triangle only products are saved by halves, and whole chunks of K make more of them than single tiles.
+    Planes of a triangle cost as much as others, and whole chunks of K hold more of its zeros than tiles do.
     """
     least = karatsuba_from(chip.name, slices)
     more = LATER if structure == "trmm" else 1
