@@ -102,14 +102,14 @@ class KernelEngine:
         """factor^-1 columns in fp32, of a factor that fits one launch; see `numtrn.structured.solve`."""
         return solve(self, factor, columns, limit)
 
-    def least(self, lhs: Magnitudes, rhs: Magnitudes) -> float:
-        """A lower bound of the product's elements; see `numtrn.precision.Engine.least`.
+    def least(self, lhs: Magnitudes, rhs: Magnitudes) -> tuple[float, float]:
+        """Lower bounds of the product's elements; see `numtrn.precision.Engine.least`.
 
-        Only the least element of each row comes back. Over several pieces of K the sum of the least ones is
-        taken, which is no more than the least sum.
+        Only the least elements of each row come back. Over several pieces of K the sum of the least ones is
+        taken, which is no more than the least sum; a sum that is not zero has a part that is not.
         """
         t = tile_least(lhs.batch, lhs.rows, lhs.k, rhs.rows)
-        least, sums, kept = np.inf, np.zeros(0), _Packed()
+        least, nonzero, sums, kept = np.inf, np.inf, np.zeros(0), _Packed()
 
         def pack_lhs(i: slice, rows: slice, ks: slice) -> Array:
             return _magnitudes(lhs, i, rows, ks, (t.batch, t.k, t.m))
@@ -123,10 +123,11 @@ class KernelEngine:
             part = self.launch(t, (left, right), np.float32)
             rows = part[:, 0].astype(np.float64)
             sums = rows if piece.k.start == 0 else sums + rows
+            nonzero = min(nonzero, float(part[:, 1].min()))
             if piece.k.stop == lhs.k:
                 filled = sums.reshape(t.batch, t.m)[: piece.batch.stop - piece.batch.start]
                 least = min(least, float(filled.min()))
-        return float(least)
+        return float(least), nonzero
 
     def words(self, lhs: Words, rhs: Words, structure: Structure = "general") -> Generator[Block, None, None]:
         """The exact product, block by block; see `numtrn.precision.Engine.words`."""
@@ -149,9 +150,8 @@ class KernelEngine:
         below = tilings if triangle == WHOLE else tuple(whole(t) for t in tilings)
         for piece, following in zip(planes.pieces, [*planes.pieces[1:], planes.pieces[0]], strict=True):
             diagonal = piece.on_diagonal(triangle)
-            for place, (t, pair) in enumerate(
-                zip(tilings if diagonal else below, planes.next(), strict=True)
-            ):
+            products = tilings if diagonal else below
+            for place, (t, pair) in enumerate(zip(products, planes.next(), strict=True)):
                 part = self._part(t, *pair)
                 if piece.k.start == 0:
                     totals.append(part)

@@ -15,8 +15,13 @@ import numpy as np
 import pytest
 
 import numtrn
+from numtrn.engine import KernelEngine
+from numtrn.machine import CHIPS
 from numtrn.plan import words
 from numtrn.plan.tuned import Block
+from numtrn.precision import choose, gemm
+from numtrn.request import MIRRORED
+from numtrn.targets.interpreter import Interpreter
 
 ROOT = Path(__file__).parent.parent
 
@@ -107,6 +112,97 @@ def test_batches(dtype, monkeypatch):
     pieces, many = through_kernels(np.matmul, *arrays)
     assert many > few
     same_bits(whole, pieces)
+
+
+STRUCTURES = ("syrk", "herk", "syr2k", "her2k", "symm", "trmm")
+
+
+def structured(structure, dtype, m, batch=1, graded=False):
+    x, y = (operands(dtype, (m, m, m), (batch,))[i] for i in (0, 1))
+    if graded:  # along k, so that the inner dimension is scaled
+        rng = np.random.default_rng(m)
+        x, y = x * 2.0 ** rng.integers(-30, 31, m), y / 2.0 ** rng.integers(-30, 31, m)
+    turn, factor = (0, 2, 1), 0.3 - 0.7j if dtype.startswith("complex") else 0.7
+    if structure == "trmm":
+        return np.tril(x), y
+    if structure == "symm":
+        return x + x.transpose(turn), y
+    if structure in ("syrk", "herk"):
+        return x, (x if structure == "syrk" else x.conj()).transpose(turn)
+    if structure == "syr2k":
+        return np.concatenate((x, y), 2), np.concatenate((y, x), 2).transpose(turn)
+    left = np.concatenate((factor * x, np.conj(factor) * y), 2)
+    return left.astype(dtype), np.concatenate((y, x), 2).conj().transpose(turn)
+
+
+def by_structure(structure, a, b):
+    engine = KernelEngine(Interpreter(CHIPS["trn2"]))
+    product = gemm(choose(a.dtype.name, "full", a.shape[2]), a, b, engine, structure)
+    return product.value, engine
+
+
+def is_general(structure, value, general):
+    """Bits are the general product's; of Hermitian results those on and below the diagonal."""
+    if structure in MIRRORED:
+        hermitian = structure in ("herk", "her2k")
+        assert np.array_equal(value, (value.conj() if hermitian else value).transpose(0, 2, 1))
+        if hermitian:
+            value, general = np.tril(value), np.tril(general)
+            if value.dtype.kind == "c":
+                assert not np.diagonal(value.imag, axis1=1, axis2=2).any()
+                for matrix in general:
+                    np.fill_diagonal(matrix.imag, 0)
+    same_bits(value, general)
+
+
+STRUCTURE_CUTS = {"none": {}, "all small": CUTS["all small"], "small blocks": CUTS["small blocks"]}
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("name", STRUCTURE_CUTS)
+def test_structures(name, structure, dtype, monkeypatch):
+    a, b = structured(structure, dtype, 150, graded=True)
+    general, _ = by_structure("general", a, b)
+    cut(monkeypatch, **STRUCTURE_CUTS[name])
+    value, engine = by_structure(structure, a, b)
+    is_general(structure, value, general)
+    _, whole = by_structure("general", a, b)
+    if name == "all small" and structure != "symm":
+        assert engine.launches < whole.launches
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_structures_in_karatsubas_form(structure, batch, monkeypatch):
+    a, b = structured(structure, "float64", 200, batch)
+    general, _ = by_structure("general", a, b)
+    monkeypatch.setattr("numtrn.engine.prefers_karatsuba", lambda *_: True)
+    for limits in ((2048, 2048, 2048), (128, 128, 128)):
+        monkeypatch.setattr(words, "LIMITS", (limits,))
+        value, engine = by_structure(structure, a, b)
+        assert engine.form == "Karatsuba"
+        is_general(structure, value, general)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize("m", [1, 33, 130])
+def test_structures_of_few_rows(m, dtype, structure):
+    a, b = structured(structure, dtype, m, batch=2)
+    is_general(structure, by_structure(structure, a, b)[0], by_structure("general", a, b)[0])
+
+
+def test_a_planted_upper_half_is_not_read(monkeypatch):
+    # What "trmm" leaves out is left out: blocks and pieces above the diagonal.
+    monkeypatch.setattr(words, "LIMITS", ((128, 128, 64),))
+    a, b = structured("trmm", "float64", 280)
+    expected, _ = by_structure("trmm", a, b)
+    planted = a.copy()
+    planted[:, :128, 128:] = 0.5
+    value, _ = by_structure("trmm", planted, b)
+    assert np.allclose(value, expected, rtol=1e-12, atol=1e-12)
+    assert not np.allclose(by_structure("general", planted, b)[0], expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -9,8 +9,12 @@ from scipy.linalg.blas import dgemm, dsyrk
 
 import numtrn
 from numtrn import engine
+from numtrn.machine import CHIPS
 from numtrn.plan import words
 from numtrn.precision import threads
+from numtrn.precision.scaling import sides
+from numtrn.precision.words import SideMagnitudes
+from numtrn.targets.interpreter import Interpreter
 from tests.precision import oracle
 
 
@@ -87,6 +91,26 @@ def test_planes_that_cannot_be_kept_are_made_again(monkeypatch):
     assert kept.tobytes() == again.tobytes()
     assert many.launches > few.launches
     assert many.bytes > few.bytes
+
+
+@pytest.mark.parametrize("limits", [words.LEAST_LIMIT, (128, 128, 64)])
+def test_least_elements(limits, monkeypatch):
+    monkeypatch.setattr(words, "LEAST_LIMIT", limits)
+    rng = np.random.default_rng(7)
+    a = rng.uniform(0.5, 1, (2, 200, 300)) * (rng.random((2, 200, 300)) < 0.02)
+    b = rng.uniform(0.5, 1, (2, 300, 90)) * (rng.random((2, 300, 90)) < 0.05)
+    a[0, 5] = 0
+    for left in (a, a + 0.25):
+        lhs, rhs = sides(left, b)
+        found, nonzero = engine.KernelEngine(Interpreter(CHIPS["trn2"])).least(
+            SideMagnitudes(side=lhs), SideMagnitudes(side=rhs)
+        )
+        product = np.ldexp(left, -lhs.exponents[:, :, None]) @ np.ldexp(b, -rhs.exponents[:, None])
+        assert found <= product.min()
+        assert 0 < nonzero <= product[product > 0].min()
+        if limits == words.LEAST_LIMIT and limits[1] > 300:
+            assert nonzero >= 0.96 * product[product > 0].min()
+            assert found >= 0.96 * product.min()
 
 
 def test_a_result_is_ahead_while_the_present_one_is_used():

@@ -137,8 +137,11 @@ class Engine(Protocol):
         """
         ...
 
-    def least(self, lhs: Magnitudes, rhs: Magnitudes) -> float:
-        """A lower bound of the elements of lhs[i] rhs[i]^T, up to the rounding of fp32 sums."""
+    def least(self, lhs: Magnitudes, rhs: Magnitudes) -> tuple[float, float]:
+        """Lower bounds of the elements of lhs[i] rhs[i]^T, up to the rounding of fp32 sums.
+
+        Of all, and of those that are not zero; the second is 3e38 or more where all are zero.
+        """
         ...
 
     def words(self, lhs: Words, rhs: Words, structure: Structure = "general") -> Generator[Block, None, None]:

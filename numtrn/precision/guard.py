@@ -15,7 +15,10 @@ the sum of |a_k||b_k|, u = 2^-53, and s for the number of digits.
 So |C - sum a b| <= (L + 1) u P whenever K c(s) 2^(-8s) (1 + u) <= L u P. L = K would do for the classical
 bound of dgemm; L = min(K, 256) is chosen, because errors of NumPy's own do not grow so long. A complex
 component is a sum over 2 K products: 2 K in place of K above, for the same promise. Outputs with P = 0 are
-exact zeros, because digits of zeros are zeros.
+exact zeros, because digits of zeros are zeros. So are terms with a zero in a or b, which add nothing to E:
+where a has K' elements that are not zero, K' takes the place of K in E, but not in L. Rather than asking less
+of such a row, the guard counts K / K' times its P, rounded down to a power of two; otherwise the first row of
+a triangle would ask for digits that nothing else needs. Likewise for columns, where no row has enough zeros.
 
 The guard replaces P by a lower bound G: magnitudes truncated to bf16, and to zero below 2^-100, multiplied
 with fp32 accumulation. Their products are exact in fp32, or flushed to zero, or below 2^-126 wrong by at
@@ -27,6 +30,7 @@ instead.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp
 
 import numpy as np
@@ -34,11 +38,18 @@ from numpy.typing import NDArray
 
 from numtrn.precision.engine import Engine
 from numtrn.precision.records import Declined
-from numtrn.precision.scaling import Side, scale_inner
+from numtrn.precision.scaling import Exponents, Side, scale_inner
 from numtrn.precision.schemes import FLOAT64_UNIT, Scheme, required
 from numtrn.precision.words import SideMagnitudes
+from numtrn.request import Structure
 
 __all__ = ["choose_slices", "lower_bound"]
+
+PLAIN = 2.0**-50
+"""Products of two magnitudes of this size at least are normal numbers, and zero in the guard is zero."""
+
+STRIP = 256
+"""Rows that are looked at together."""
 
 HOST_WORK = 1 << 20
 """Multiply-adds up to which the guard product is made by NumPy: no launch pays for itself there."""
@@ -50,8 +61,13 @@ SMALLEST = 2.0**-100
 """Scaled magnitudes below this count as zero: products with them are too small for any number of digits."""
 
 
-def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple[Side, Side, int, str]:
+def choose_slices(
+    scheme: Scheme, lhs: Side, rhs: Side, engine: Engine, structure: Structure = "general"
+) -> tuple[Side, Side, int, str]:
     """The operands, with the inner dimension scaled where that saves digits, the digits, and a note.
+
+    Zeros are counted when more than the least digits seem to be needed, or at once where ``structure``
+    promises many of them; that changes no choice.
 
     Raises
     ------
@@ -66,13 +82,22 @@ def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple
     if scheme.unit != FLOAT64_UNIT:
         promised -= SPARE
     needs = {s: required(s, terms, promised, scheme.unit) for s in range(least, most + 1)}
-    bound = lower_bound(lhs, rhs, engine)
-    slices = _fewest(bound, needs)
+    bound, slices = 0.0, None
+    if structure != "trmm":
+        bound = lower_bound(lhs, rhs, engine)
+        slices = _fewest(bound, needs)
+    if slices != least:
+        gains = _gains(lhs), _gains(rhs)
+        if gains[0].any():
+            gains = gains[0], np.zeros_like(gains[1])
+        if structure == "trmm" or gains[1].any() or gains[0].any():
+            bound = lower_bound(_gained(lhs, gains[0]), _gained(rhs, gains[1]), engine)
+            slices = _fewest(bound, needs)
     if slices == least:
         return lhs, rhs, slices, ""
     moved = scale_inner(lhs, rhs)
     if moved is not None:
-        inner_bound = lower_bound(*moved, engine)
+        inner_bound = lower_bound(_gained(moved[0], gains[0]), _gained(moved[1], gains[1]), engine)
         fewer = _fewest(inner_bound, needs)
         if fewer is not None and (slices is None or fewer < slices):
             return *moved, fewer, f"{fewer} slices, inner dimension scaled"
@@ -84,6 +109,18 @@ def choose_slices(scheme: Scheme, lhs: Side, rhs: Side, engine: Engine) -> tuple
             f"{needs[most]:.2g} is needed"
         )
     return lhs, rhs, slices, f"{slices} slices for the operands' range"
+
+
+def _gains(side: Side) -> Exponents:
+    """(batch, rows): powers of two by which the terms of a sum are more than a row has nonzero elements."""
+    counts = np.sum([np.count_nonzero(part, axis=2) for part in side.parts], axis=0)
+    ratios = len(side.parts) * side.shape[2] // np.maximum(counts, 1)
+    return np.where(counts > 0, np.frexp(ratios)[1].astype(np.int64) - 1, 0)
+
+
+def _gained(side: Side, gains: Exponents) -> Side:
+    """As the guard is to see an operand: rows times 2^gain."""
+    return replace(side, exponents=side.exponents - gains)
 
 
 def _fewest(bound: float, needs: dict[int, float]) -> int | None:
@@ -102,11 +139,26 @@ def lower_bound(lhs: Side, rhs: Side, engine: Engine) -> float:
     a, b = SideMagnitudes(side=lhs), SideMagnitudes(side=rhs, crosswise=True)
     smallest = 0.0
     if a.batch * a.rows * a.k * b.rows >= HOST_WORK:
-        smallest = engine.least(a, b)
+        smallest, nonzero = engine.least(a, b)
+        if smallest == 0.0 and _seen(lhs) and _seen(rhs):
+            smallest = nonzero
     if smallest == 0.0:
         smallest = _least_nonzero(lhs, rhs, _whole(a), _whole(b).transpose(0, 2, 1), engine)
     bound: float = smallest * exp(-(a.k + 8) * 2.0**-22) - a.k * 2.0**-149
     return max(0.0, bound)
+
+
+def _seen(side: Side) -> bool:
+    """Whether products of any two elements that are not zero are normal numbers in the guard."""
+    for part in side.parts:
+        for i, matrix in enumerate(part):
+            inner = 0 if side.inner is None else side.inner[i]
+            for start in range(0, len(matrix), STRIP):
+                rows = slice(start, start + STRIP)
+                size = np.abs(np.ldexp(matrix[rows], inner - side.exponents[i, rows, np.newaxis]))
+                if ((size < PLAIN) & (matrix[rows] != 0)).any():
+                    return False
+    return True
 
 
 def _least_nonzero(

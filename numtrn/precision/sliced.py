@@ -46,8 +46,8 @@ def gemm_sliced(
 
     Where the result is its own mirror image by structure, half the blocks are computed, and the others are
     the mirror images of those. Of Hermitian results all above the diagonal is a mirror image, and the
-    diagonal is made real: digits of -x are not those of x with other signs, so that products of digits that are left
-    out, within the bound, would not be mirror images.
+    diagonal is made real: digits of -x are not those of x with other signs, so that products of digits that
+    are left out, within the bound, would not be mirror images.
 
     Raises
     ------
@@ -57,10 +57,10 @@ def gemm_sliced(
     batch, m, k = a.shape
     if k > MOST_TERMS:
         raise Declined(f"sums of K = {k:,} products; carries in int64 allow {MOST_TERMS:,}")
-    lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine)
+    lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine, structure)
     value = np.empty((batch, m, b.shape[2]), np.complex128 if scheme.complex else np.float64)
     words = SideWords(side=lhs, slices=slices), SideWords(side=rhs, slices=slices)
-    hermitian = value.dtype.kind == "c" and structure in ("herk", "her2k")
+    hermitian = structure in ("herk", "her2k")
     with closing(engine.words(*words, structure)) as blocks:
         for block in blocks:
             _round(block, lhs, rhs, value)
@@ -73,16 +73,21 @@ def gemm_sliced(
 def _mirror(value: Array, block: Block, hermitian: bool) -> None:
     """Fill in what a block of one matrix says of the upper triangle, and make a Hermitian diagonal real."""
     below, above = value[block.rows, block.columns], value[block.columns, block.rows]
-    on_diagonal = block.rows == block.columns
-    if hermitian:
-        where = np.triu(np.ones(above.shape, bool), 1) if on_diagonal else True
-        imaginary = 0.0 - below.imag.T  # not -0.0 for zero
-        np.copyto(above.real, below.real.T.copy(), where=where)
-        np.copyto(above.imag, imaginary, where=where)
-        if on_diagonal:
-            np.fill_diagonal(above.imag, 0.0)
-    elif not on_diagonal:
+    if block.rows != block.columns:
         above[...] = below.T
+    elif hermitian:
+        np.copyto(above, below.T.copy(), where=_upper(len(above)))
+    if hermitian and value.dtype.kind == "c":
+        imaginary = above.imag
+        where = True if block.rows != block.columns else _upper(len(above))
+        np.subtract(0.0, imaginary, out=imaginary, where=where)  # zero stays positive
+        if block.rows == block.columns:
+            np.fill_diagonal(imaginary, 0.0)
+
+
+def _upper(extent: int) -> Array:
+    """What lies above a diagonal."""
+    return ~np.tri(extent, dtype=bool)
 
 
 def _round(block: Block, lhs: Side, rhs: Side, value: Array) -> None:

@@ -1,5 +1,7 @@
 """The third product of complex operands: sums of digits, their squares, and the matmuls that share a bank."""
 
+from dataclasses import replace
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from numtrn.plan import words as plan
 from numtrn.plan.words import tile_products
 from numtrn.precision import choose, gemm
 from numtrn.precision.fixed import result_words
+from numtrn.request import MIRRORED
 from numtrn.targets.interpreter import Interpreter, _kernel
 from tests.kernels.test_words import digits_of, few, run
 from tests.precision.engines import ExactEngine
@@ -164,6 +167,40 @@ def test_launches_choose_for_themselves(structure, monkeypatch):
     assert min(third) == (2 if structure == "syrk" else 4)
 
 
+@pytest.mark.parametrize("kind", ["random", "least"])
+@pytest.mark.parametrize("structure", ["syr2k", "trmm", "herk"])
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("limits", [(2048, 2048, 2048), (128, 128, 64)])
+def test_structures(limits, parts, structure, kind, monkeypatch):
+    monkeypatch.setattr(plan, "LIMITS", (limits,))
+    lhs, rhs = structured(structure, digits_of(kind, (parts, 1, 300, 300, 7), 0), 130)
+    groups = groups_of_exact(lhs, rhs, structure=structure)
+    assert (min(groups) < 8) is (parts == 2 and kind == "least")
+
+
+def structured(structure, digits, n):
+    """Operands of the structure from digits (parts, batch, m, m, slices)."""
+    m = digits.shape[2]
+    if structure == "trmm":
+        rows, k = np.indices((m, m))
+        digits = digits * (k <= rows)[:, :, None].astype(np.int8)
+        return Digits(digits), Digits(digits_of("random", (len(digits), 1, n, m, 7), 1), k_is_fast=False)
+    if structure == "herk":  # what the engine is given are two operands
+        return Digits(digits), Digits(digits[:, :, ::-1] if len(digits) == 2 else digits)
+    turned = np.roll(digits, m // 2, axis=3)
+    return Digits(digits), Digits(turned, k_is_fast=False)
+
+
+def test_chunks_that_end_on_a_diagonal_are_asked_for():
+    # Blocks of 128 rows in chunks of four tiles: the second one ends after two.
+    tiling = tile_products(1, 512, 512, 256, 7, 2, CHIPS["trn2"], "trmm")[2]
+    small = replace(tiling, block_m=128, parameters=(1, 7, 128, 256, 4, 8, 2))
+    norms = np.ones((1, 4, 7))
+    norms[:, 1] = 2365.0  # its square is 2^24 / 3
+    assert group_of(small, norms, norms) == 4
+    assert group_of(replace(small, parameters=(1, 7, 128, 256, 4, 8, 0)), norms, norms) == 8
+
+
 @pytest.mark.parametrize("kept", [0, 2**40])
 def test_nothing_kept_gives_the_same(kept, monkeypatch):
     monkeypatch.setattr("numtrn.engine.KEEP_BYTES", kept)
@@ -194,7 +231,8 @@ def test_no_group_is_larger_than_its_sums_allow(seed, k, least):
 @pytest.mark.parametrize("group", [2, 4, 6, 8])
 def test_counts_of_a_group_are_the_kernels(group, structure):
     for batch, m, k in ((2, 140, 600), (1, 600, 1100)):
-        _, _, t = tile_products(batch, m, k, m, 7, 2, CHIPS["trn2"], triangle)
+        k = m if structure == "trmm" else k
+        _, _, t = tile_products(batch, m, k, m, 7, 2, CHIPS["trn2"], structure)
         t = plan.regroup(t, group)
         operands = (of_shape((t.batch * t.k, 7 * extent), ml_dtypes.bfloat16) for extent in (t.m, t.n))
         counted = interp.simulate(_kernel(t.kernel), (*operands, *t.parameters), chip=CHIPS["trn2"], dry=True)

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from numtrn import interp
 from numtrn.machine import CHIPS
+from numtrn.plan import words as plan
+from numtrn.plan.tiling import LOWER_LHS
+from numtrn.plan.tuned import Block
 from numtrn.plan.words import plane_count, tile_karatsuba, tile_planes, tile_words
 from numtrn.precision.fixed import result_words, word_bytes
 from numtrn.targets.interpreter import _kernel
@@ -171,6 +174,34 @@ def test_triangle_is_the_lower_part(kind, n, chip):
             found = out[:, place][:, :, : wanted.shape[2], : wanted.shape[3]]
             assert np.array_equal(found, wanted)
             place += 1
+
+
+@few
+@given(
+    st.sampled_from([1, 64, 129, 300, 520]),
+    columns,
+    st.integers(7, 9),
+    st.integers(1, 2),
+    st.sampled_from([tile_words, tile_karatsuba]),
+    st.sampled_from([None, (128, 512, 1), (256, 256, 2), (128, 64, 4)]),
+    chips,
+)
+def test_a_triangle_times_a_matrix(m, n, s, batch, kind, block, chip):
+    rows, k = np.indices((m, m))
+    a = digits_of("random", (batch, m, m, s), m) // 2 * (k >= rows)[:, :, None].astype(np.int8)  # (k, m)
+    b = digits_of("random", (batch, m, n, s), n) // 2
+    with pytest.MonkeyPatch.context() as patch:
+        if block:
+            patch.setattr(plan, "_choice", lambda *_: Block(*block, 1.0))
+        tiling = kind(batch, m, m, n, s, CHIPS[chip], structure="trmm")
+    assert tiling.part == LOWER_LHS
+    lhs, rhs = (planes(x, tiling, side, True, chip) for x, side in ((a, "lhs"), (b, "rhs")))
+    if kind is tile_karatsuba:
+        lhs, rhs = lhs[0], rhs[0]
+    found = interp.simulate(_kernel(tiling.kernel), (lhs, rhs, *tiling.parameters), chip=CHIPS[chip])
+    assert np.array_equal(unpacked(found.outputs, tiling)[:, :, :m, :n], expected(a, b))
+    assert found.instructions == tiling.instructions
+    assert found.engines["tensor"] == tiling.matmuls
 
 
 @few

@@ -70,6 +70,8 @@ def test_the_form_changes_at_the_extent_listed(chip):
         else:
             assert prefers_karatsuba(1, least, least, least, slices, CHIPS[chip])
             assert not prefers_karatsuba(1, least, least - 1, least, slices, CHIPS[chip])
+            assert not prefers_karatsuba(1, 2 * least, 2 * least, 2 * least, slices, CHIPS[chip], "trmm")
+            assert prefers_karatsuba(1, 3 * least, 3 * least, 3 * least, slices, CHIPS[chip], "trmm")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Tilings of the kernels from words to words: bounds, and counts that are the kernels'."""
 
+from fractions import Fraction
 from math import prod
 
 import ml_dtypes
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from numtrn import interp
 from numtrn.interp.clock import of_shape
 from numtrn.machine import CHIPS
-from numtrn.plan.words import LONG, plane_count, tile_karatsuba, tile_least, tile_planes, tile_words
+from numtrn.plan.tiling import LOWER_LHS, LOWER_RESULT
+from numtrn.plan.words import LONG, plane_count, tile_karatsuba, tile_least, tile_planes, tile_words, whole
 from numtrn.targets.interpreter import _kernel
 
 BF16 = ml_dtypes.bfloat16
@@ -32,13 +34,23 @@ def test_tilings_cover_and_are_bounded(batch, m, k, n, s, chip):
         tile_words(batch, m, k, m, s, chip, structure="syrk"),
         tile_karatsuba(batch, m, k, n, s, chip),
         tile_karatsuba(batch, m, k, m, s, chip, structure="syrk"),
+        tile_words(batch, m, m, n, s, chip, structure="trmm"),
+        tile_words(batch, m, m, n, s, chip, peak=256, structure="trmm"),
+        tile_karatsuba(batch, m, m, n, s, chip, structure="trmm"),
         tile_least(batch, m, k, n),
     ):
-        wanted = (batch, m, k, m if t.slices and t.parameters[-1] else n)
+        wanted = (batch, m, m if t.part == LOWER_LHS else k, m if t.part == LOWER_RESULT else n)
         for size, piece, count in zip(wanted, (t.batch, t.m, t.k, t.n), t.pieces, strict=True):
             assert (count - 1) * piece < size <= count * piece
         assert t.instructions <= LONG
-        assert t.launches == prod(t.pieces)
+        pieces = list(t.pieces)
+        if t.part:
+            pieces[3 if t.part == LOWER_RESULT else 2] = Fraction(pieces[1] + 1, 2)
+        assert t.launches == prod(pieces)
+        if t.part == LOWER_LHS and t.pieces[1] > 1:
+            assert t.pieces[1] == t.pieces[2]
+            assert t.m == t.k
+            assert whole(t).instructions <= LONG
         assert t.m % t.block_m == 0
         assert t.n % t.block_n == 0
         assert t.slices == 0 or max(t.block_m, t.block_n) <= 512
@@ -54,6 +66,10 @@ def test_counts_are_the_kernels_and_fit_sbuf(problem, slices, chip):
         tile_words(batch, m, k, m, slices, CHIPS[chip], structure="syrk"),
         tile_karatsuba(batch, m, k, n, slices, CHIPS[chip]),
         tile_karatsuba(batch, m, k, m, slices, CHIPS[chip], structure="syrk"),
+        tile_words(batch, m, m, n, slices, CHIPS[chip], structure="trmm"),
+        tile_karatsuba(batch, m, m, n, slices, CHIPS[chip], structure="trmm"),
+        whole(tile_words(batch, k, k, n, slices, CHIPS[chip], structure="trmm")),
+        whole(tile_karatsuba(batch, k, k, n, slices, CHIPS[chip], structure="trmm")),
     ):
         planes, rows = slices, t.batch * t.k
         if t.kernel == "karatsuba_gemm":

@@ -55,7 +55,8 @@ class ExactEngine:
     def least(self, lhs, rhs):
         self.calls.append("least")
         a, b = (np.stack([self.magnitudes(side, i) for i in range(side.batch)]) for side in (lhs, rhs))
-        return float(self.product(a, b.transpose(0, 2, 1), "bfloat16").min())
+        product = self.product(a, b.transpose(0, 2, 1), "bfloat16")
+        return float(product.min()), float(np.min(product, where=product > 0, initial=np.float32(3e38)))
 
     def magnitudes(self, side, i):
         whole = np.full((side.rows, side.k), np.nan, np.float32)

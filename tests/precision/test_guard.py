@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numtrn.precision import guard
-from numtrn.precision.guard import lower_bound
+from numtrn.precision import choose, gemm, guard
+from numtrn.precision.guard import choose_slices, lower_bound
 from numtrn.precision.scaling import sides
 from numtrn.precision.schemes import required
 from tests.precision import oracle
@@ -77,6 +77,57 @@ def test_nothing_meets():
     assert lower_bound(*sides(a, b), ExactEngine()) == np.inf
     assert lower_bound(*sides(a + 0j, b + 0j), ExactEngine()) == np.inf
     assert lower_bound(*sides(a + 1j * a, b + 1e-30j), ExactEngine()) == 0
+
+
+def test_zeros_that_are_seen_take_no_second_product(monkeypatch):
+    monkeypatch.setattr(guard, "HOST_WORK", 0)
+    rng = np.random.default_rng(0)
+    a, b = np.tril(rng.uniform(0.5, 1, (300, 300))), np.tril(rng.uniform(0.5, 1, (300, 20)))
+    a[7], b[:, 3] = 0, 0
+    lhs, rhs = sides(a[None], b[None])
+    for tiny, calls in ((None, 1), (2.0**-60, 3), (2.0**-120, 3)):
+        if tiny is not None:
+            a[299, 0] = tiny
+        engine = ExactEngine()
+        bound, true = lower_bound(lhs, rhs, engine), smallest(a, b, lhs, rhs)
+        assert 0.96 * true <= bound <= true
+        assert engine.calls.count("bfloat16") == calls
+
+
+@pytest.mark.parametrize("structure", ["general", "trmm"])
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_a_triangle_asks_for_few_digits_and_is_served(dtype, structure):
+    rng = np.random.default_rng(3)
+    a, b = (rng.standard_normal((300, 300)).astype(dtype) for _ in range(2))
+    if dtype == "complex128":
+        a, b = a + 1j * a[::-1], b - 1j * b[:, ::-1]
+    a = np.tril(a)
+    assert choose_slices(choose(dtype, "full"), *sides(a[None], b[None]), ExactEngine(), structure)[2] == 8
+    transposed = sides(b[None], a.T[None])
+    assert choose_slices(choose(dtype, "full"), *transposed, ExactEngine())[2] == 8, "columns have zeros too"
+    result = gemm(choose(dtype, "full"), a[None], b[None], ExactEngine(), structure)
+    for part in ("real", "imag")[: 1 + (dtype == "complex128")]:
+        if dtype == "float64":
+            left, right = a, b
+        elif part == "real":
+            left, right = np.hstack((a.real, -a.imag)), np.vstack((b.real, b.imag))
+        else:
+            left, right = np.hstack((a.real, a.imag)), np.vstack((b.imag, b.real))
+        assert not oracle.exceeds(getattr(result.value[0], part), left, right, int(result.bound)).any()
+
+
+def test_few_terms_are_not_taken_for_fewer():
+    rng = np.random.default_rng(4)
+    a = rng.standard_normal((1, 50, 300)) * (rng.random((1, 50, 300)) < rng.random((50, 1)) ** 3)
+    a[0, 4], a[0, 5, 1:] = 0, 0
+    for parts in (a, a + 1j * a[:, ::-1]):
+        lhs, _ = sides(parts, parts.transpose(0, 2, 1))
+        counts = sum(np.count_nonzero(part, axis=2) for part in lhs.parts)
+        ratio = len(lhs.parts) * 300 / np.maximum(counts, 1)
+        gains = 2.0 ** guard._gains(lhs)
+        assert (gains <= ratio).all()
+        assert (2 * gains > ratio)[counts > 0].all()
+        assert (gains[counts == 0] == 1).all()
 
 
 @pytest.mark.parametrize("slices", range(7, 12))
