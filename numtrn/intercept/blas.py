@@ -14,7 +14,11 @@ from numtrn.intercept.gate import Caught
 from numtrn.intercept.views import conjugated, copy_triangle, matrix, scalar_at
 from numtrn.request import Array, Gemm, Operands, Request, Routine, Triangle
 
-__all__ = ["Stored", "flipped", "gemm", "observed", "symm", "syr2k", "syrk", "trmm"]
+__all__ = ["IllegalArgumentError", "Stored", "flipped", "gemm", "observed", "symm", "syr2k", "syrk", "trmm"]
+
+
+class IllegalArgumentError(Exception):
+    """A call that the routine itself refuses, so that no memory may be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +37,17 @@ class Stored:
     def matrix(self, address: int, rows: int, columns: int, leading: int, trans: str = "N") -> Array:
         """A matrix as it reads in the product: of ``rows`` and ``columns`` after "N", "T" or "C"."""
         if trans == "N":
-            return matrix(address, rows, columns, leading, self.dtype, by_rows=self.by_rows)
-        stored = matrix(address, columns, rows, leading, self.dtype, by_rows=self.by_rows)
-        return conjugated(stored.T, trans == "C")
+            return self._at(address, rows, columns, leading)
+        return conjugated(self._at(address, columns, rows, leading).T, trans == "C")
 
     def result(self, address: int, rows: int, columns: int, leading: int) -> Array:
         """A matrix to be written."""
-        return matrix(address, rows, columns, leading, self.dtype, by_rows=self.by_rows, writeable=True)
+        return self._at(address, rows, columns, leading, writeable=True)
+
+    def _at(self, address: int, rows: int, columns: int, leading: int, *, writeable: bool = False) -> Array:
+        if leading < max(1, columns if self.by_rows else rows):
+            raise IllegalArgumentError(f"a leading dimension of {leading} for {rows} x {columns} elements")
+        return matrix(address, rows, columns, leading, self.dtype, by_rows=self.by_rows, writeable=writeable)
 
     def scalar(self, address: int) -> complex:
         """A factor."""

@@ -98,11 +98,14 @@ ROUTINES = {
 }
 
 
-def _recognised(routine: Routine, function: str, dtype: str, _: float, words: bytes) -> Caught:
+def _recognised(routine: Routine, function: str, dtype: str, work: float, words: bytes) -> Caught:
     """A caught call, from the addresses of its arguments."""
     addresses = struct.unpack(f"{len(words) // 8}q", words)
     arguments = [READERS[kind](word) for kind, word in zip(routine.arguments, addresses, strict=True)]
-    return routine.recognise(blas.Stored(function, dtype), *arguments)
+    try:
+        return routine.recognise(blas.Stored(function, dtype), *arguments)
+    except blas.IllegalArgumentError as illegal:
+        return blas.observed(function, dtype, (), work, f"{illegal}: the routine says so itself")
 
 
 def _uplo_at(address: int) -> str:
