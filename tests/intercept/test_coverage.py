@@ -15,7 +15,7 @@ from scipy.linalg.blas import dgemm as dgemm0
 from scipy.linalg.blas import dsyrk as dsyrk0
 from scipy.linalg.blas import ztrsm as ztrsm0
 
-from numtrn.request import Contraction, Gemm, Routine, Solve, Triangular
+from numtrn.request import Contraction, Gemm, Solve, Triangular
 
 NAMES = ("matmul", "dot", "einsum", "tensordot", "inner", "vdot")
 IDENTITY = {name: getattr(np, name) for name in NAMES} | {"dgemm": sb.dgemm}
