@@ -14,7 +14,7 @@ import numpy as np
 from numtrn.engine import KernelEngine
 from numtrn.operands import as_scaled, as_triangular
 from numtrn.plan.blocked import BlockedPlan, direct_bound, halves
-from numtrn.precision import Declined, choose, gemm
+from numtrn.precision import Declined, gemm
 from numtrn.request import Array, Cholesky, Host, Operands, Solve, Structure
 
 __all__ = ["Blocked", "run_blocked"]
@@ -81,9 +81,10 @@ class _Work:
 
     def product(self, a: Array, b: Array, structure: Structure = "general") -> Array:
         """AB by kernels, or by NumPy where the data make that the better place."""
-        scheme = choose(self.plan.scheme.dtype, self.plan.precision, a.shape[1])
         try:
-            computed = gemm(scheme, a[None], b[None], self.engine, structure=structure)
+            computed = gemm(
+                self.plan.scheme_of(a.shape[1]), a[None], b[None], self.engine, structure=structure
+            )
         except Declined as declined:
             self.by_numpy += 1
             self.numpy_terms = max(self.numpy_terms, a.shape[1])

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from numtrn.plan.cost import Prediction
-from numtrn.precision import Scheme
+from numtrn.precision import Scheme, choose
 from numtrn.request import Cholesky, Solve, Structure, shape_text
 
 __all__ = [
@@ -84,7 +84,8 @@ class BlockedPlan:
     request
         What was asked.
     scheme
-        How operands of an update become what TensorE multiplies.
+        How operands of an update become what TensorE multiplies; the sums of an update, shorter than the
+        order, may have a cheaper one, see `scheme_of`.
     kernel
         ``"trsm"`` where blocks are solved by that kernel, else the kernel of the updates.
     block
@@ -127,6 +128,14 @@ class BlockedPlan:
         T1 Y = B adds to |T1| times what the next one leaves of X in T2 X = Y.
         """
         return _bound(self.request, self.scheme, self.block, self.direct, by_numpy)
+
+    def scheme_of(self, k: int) -> Scheme:
+        """The scheme of an update with sums of k products, with no more digits than the plan allows."""
+        scheme = choose(self.scheme.dtype, self.precision, k)
+        least, most = scheme.minimum_slices(k), self.scheme.maximum_slices
+        if least is None or most is None:
+            return scheme
+        return replace(scheme, maximum_slices=max(least, most))
 
     @property
     def measure(self) -> str:

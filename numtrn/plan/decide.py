@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -114,7 +114,12 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
     prediction = _predict(gemm, scheme, tilings, chip)
     merit = _merit(gemm.work, prediction, gemm.dtype, options, target)
     if merit.numpy_seconds is not None:
-        scheme = _affordable(gemm, scheme, chip, merit.numpy_seconds)
+
+        def predicted(slices: int) -> Prediction:
+            return _predict(gemm, scheme, make_tilings(gemm, scheme, chip, slices), chip)
+
+        most = _affordable(scheme, gemm.k, predicted, merit.numpy_seconds)
+        scheme = replace(scheme, maximum_slices=most)
     return Plan(
         request=request,
         gemm=gemm,
@@ -145,11 +150,18 @@ def _blocked(
     direct = TRSM_LIMIT if request.dtype == "float32" and scheme.operand_dtype == "float32" else 0
     block = largest_block(request.n)
     made = steps(request, block, direct)
-    prediction = sum(
-        (_predict_step(step, request.dtype, options, direct, chip) * count for step, count in made),
-        start=NO_TIME,
-    )
+
+    def predicted(slices: int | None = None) -> Prediction:
+        times = (
+            _predict_step(step, request.dtype, options, direct, chip, slices) * count for step, count in made
+        )
+        return sum(times, start=NO_TIME)
+
+    prediction = predicted()
     merit = _merit(request.work, prediction, request.dtype, options, target)
+    if merit.numpy_seconds is not None:
+        most = _affordable(scheme, request.n, predicted, merit.numpy_seconds)
+        scheme = replace(scheme, maximum_slices=most)
     return BlockedPlan(
         request=request,
         scheme=scheme,
@@ -222,17 +234,16 @@ def itemsize(operand_dtype: str) -> int:
     return 2 if operand_dtype in ("bfloat16", "float16") else 4
 
 
-def _affordable(gemm: Gemm, scheme: Scheme, chip: Chip, numpy_seconds: float) -> Scheme:
-    """The scheme with no more digits than NumPy leaves time for."""
-    least, most = scheme.minimum_slices(gemm.k), scheme.maximum_slices
+def _affordable(
+    scheme: Scheme, k: int, predicted: Callable[[int], Prediction], numpy_seconds: float
+) -> int | None:
+    """Most digits that NumPy leaves time for; None of a scheme without."""
+    least, most = scheme.minimum_slices(k), scheme.maximum_slices
     if least is None or most is None:
-        return scheme
-    while most > least:
-        tilings = make_tilings(gemm, scheme, chip, most)
-        if _predict(gemm, scheme, tilings, chip).total < numpy_seconds:
-            break
+        return None
+    while most > least and predicted(most).total >= numpy_seconds:
         most -= 1
-    return replace(scheme, maximum_slices=most)
+    return most
 
 
 def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip) -> Prediction:
@@ -245,12 +256,16 @@ def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip
     return predict_words(tilings, chip) + predict(least, 1, chip)
 
 
-def _predict_step(step: Step, dtype: str, options: Options, direct: int, chip: Chip) -> Prediction:
+def _predict_step(
+    step: Step, dtype: str, options: Options, direct: int, chip: Chip, slices: int | None = None
+) -> Prediction:
     """Times of a product between blocks, or of one on the diagonal, the host's unless a kernel solves it."""
     if isinstance(step, Update):
         gemm = Gemm(function="", dtype=dtype, m=step.m, k=step.k, n=step.n, structure=step.structure)
         scheme = choose(dtype, options.precision, step.k)
-        return _predict(gemm, scheme, make_tilings(gemm, scheme, chip), chip)
+        least = scheme.minimum_slices(step.k)
+        digits = None if least is None else max(least, slices or least)
+        return _predict(gemm, scheme, make_tilings(gemm, scheme, chip, digits), chip)
     if direct and step.columns:
         return predict(tile_trsm(step.n, step.columns), chip.fp32_passes, chip)
     return Prediction(device=0.0, link=0.0, fixed=host.predicted_seconds(step.work, dtype))
