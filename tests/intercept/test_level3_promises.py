@@ -1,10 +1,13 @@
 """What solves, factorisations and scaled products promise at the ends of the range and at low precision."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.linalg import blas, lapack
 
 import numtrn
+from numtrn import dispatch, launch
 from numtrn.plan import make_plan
 from numtrn.request import Solve, Triangular
 
@@ -140,3 +143,34 @@ def test_factors_in_an_operand_never_warn(rng):
     with np.errstate(all="raise"), numtrn.enabled(**OPTIONS):
         np.testing.assert_allclose(blas.zher2k(1e300, x, y), alone, rtol=1e-12)
         blas.zher2k(1e-300, x * 1e-30, y * 1e290)
+
+
+# ---- What verifying must see ----
+
+
+@pytest.mark.parametrize("precision", ["full", "bfloat16", "float16x3"])
+@pytest.mark.parametrize("name", ["dtrsm", "dpotrs", "dpotrf", "strsm", "zpotrf"])
+def test_a_solution_beyond_the_promise_is_seen(rng, monkeypatch, name, precision):
+    real = launch.launch
+
+    def wrong(plan, operands, target):
+        outcome = real(plan, operands, target)
+        value = outcome.value.copy()
+        value[-1, 0] += 20 * max(outcome.bound * plan.scheme.unit, 1e-12) * np.abs(value).max()
+        return replace(outcome, value=value)
+
+    monkeypatch.setattr(dispatch, "launch", wrong)
+    dtype = {"d": "float64", "s": "float32", "z": "complex128"}[name[0]]
+    factor = lower(rng, dtype)
+    columns = rng.standard_normal((N, 3)).astype(dtype)
+    given = {
+        "trsm": (1, factor, columns),
+        "potrs": (factor, columns),
+        "potrf": ((factor @ factor.T + N * np.eye(N)).astype(dtype),),
+    }[name[1:]]
+    routine = getattr(blas if name.endswith("trsm") else lapack, name)
+    with (
+        numtrn.enabled(**OPTIONS | {"precision": precision}),
+        pytest.raises(numtrn.VerificationError, match=name),
+    ):
+        routine(*given, lower=1)
