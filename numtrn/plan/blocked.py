@@ -26,6 +26,7 @@ __all__ = [
     "halves",
     "largest_block",
     "levels",
+    "promise",
     "steps",
 ]
 
@@ -127,7 +128,7 @@ class BlockedPlan:
         factor L is solved for below the diagonal after as many updates again. What a solve leaves of Y in
         T1 Y = B adds to |T1| times what the next one leaves of X in T2 X = Y.
         """
-        return _bound(self.request, self.scheme, self.block, self.direct, by_numpy)
+        return promise(self.request, self.scheme, self.block, self.direct, by_numpy)
 
     def scheme_of(self, k: int) -> Scheme:
         """The scheme of an update with sums of k products, with no more digits than the plan allows."""
@@ -181,7 +182,8 @@ def direct_bound(n: int) -> float:
     return max(n, SMALL) + ALLOWED
 
 
-def _bound(request: Solve | Cholesky, scheme: Scheme, block: int, direct: int, by_numpy: int) -> float:
+def promise(request: Solve | Cholesky, scheme: Scheme, block: int, direct: int, by_numpy: int = 0) -> float:
+    """The bound of a plan of these parts; see `BlockedPlan.promised`."""
     # The host rounds to the dtype, whatever the updates are made in.
     rounding, mixed = scheme.own_unit / scheme.unit, COMPLEX if scheme.complex else 1
     on_host = max(block, by_numpy) + 1

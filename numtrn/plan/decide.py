@@ -10,7 +10,7 @@ from typing import NamedTuple
 from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
 from numtrn.plan import host
-from numtrn.plan.blocked import BlockedPlan, Step, Update, largest_block, steps
+from numtrn.plan.blocked import BlockedPlan, Step, Update, largest_block, promise, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
 from numtrn.plan.records import Plan, Refusal
@@ -147,8 +147,10 @@ def _blocked(
         )
     chip = CHIPS[options.chip]
     scheme = _scheme(request.dtype, options, request.n, probed)
-    direct = TRSM_LIMIT if request.dtype == "float32" and scheme.operand_dtype == "float32" else 0
     block = largest_block(request.n)
+    direct = TRSM_LIMIT if request.dtype == "float32" and scheme.operand_dtype == "float32" else 0
+    if not isinstance(options.precision, str) and promise(request, scheme, block, direct) > options.precision:
+        direct = 0  # substitution may keep what the kernel does not
     made = steps(request, block, direct)
 
     def predicted(slices: int | None = None) -> Prediction:

@@ -82,6 +82,15 @@ def test_blocks_on_the_host_are_promised_the_hosts_accuracy(precision, unit):
         assert plan.scheme.unit == unit
 
 
+@pytest.mark.parametrize(("n", "accuracy"), [(10, 20.0), (90, 92.0), (90, 200.0)])
+def test_a_solve_in_float32_keeps_the_accuracy_asked_for(rng, n, accuracy):
+    columns = rng.standard_normal((n, 7)).astype(np.float32)
+    factor = lower(rng, "float32", n)
+    _, call = by_kernel(lambda: blas.strsm(1, factor, columns, lower=1), precision=accuracy)
+    assert float(call.bound.split()[0]) <= accuracy
+    assert call.kernel == ("trsm" if accuracy == 200 else "gemm")
+
+
 def test_two_factors_are_promised_twice_the_bound():
     one = Solve(function="", dtype="float64", n=100, columns=9, factors=(Triangular(uplo="lower"),))
     two = Solve(function="", dtype="float64", n=100, columns=9, factors=(Triangular(uplo="lower"),) * 2)
