@@ -88,11 +88,13 @@ def _spread(phi: float) -> Draw:
 
 def _noise(rng: np.random.Generator, m: int, k: int, n: int) -> Pair:
     a, b = _normal(rng, m, k, n)
-    return tuple(np.where(rng.random(x.shape) < 0.5, 1e-17 * x, x) for x in (a, b))  # type: ignore[return-value]
+    first, second = (np.where(rng.random(x.shape) < 0.5, 1e-17 * x, x) for x in (a, b))
+    return first, second
 
 
 def _integers(rng: np.random.Generator, m: int, k: int, n: int) -> Pair:
-    return tuple(rng.integers(-(2**19), 2**19, shape).astype(float) for shape in ((m, k), (k, n)))  # type: ignore[return-value]
+    first, second = (rng.integers(-(2**19), 2**19, shape).astype(float) for shape in ((m, k), (k, n)))
+    return first, second
 
 
 def _powers(rng: np.random.Generator, m: int, k: int, n: int) -> Pair:

@@ -72,7 +72,7 @@ def read(name: str) -> tuple[Any, str]:
 
 def write(name: str, body: Any) -> str:
     """Keep a record; gives a note on where, or why it could not be kept."""
-    import tempfile  # here, because only a probe writes
+    import tempfile  # here, because writing is rare
 
     part: str | None = None
     try:

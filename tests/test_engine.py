@@ -74,7 +74,10 @@ def test_half_of_a_symmetric_product_is_all_of_it(n, limit, monkeypatch):
     monkeypatch.setattr(words, "LIMITS", ((limit, limit, limit),))
     a = np.random.default_rng(n).standard_normal((n, 140))
     upper, half = through_kernels(dsyrk, 1.0, a)
-    whole, all_of_it = through_kernels(np.matmul, a, a.T)
+    whole, all_of_it = through_kernels(np.matmul, a, a.T.copy())
+    product, recognised = through_kernels(np.matmul, a, a.T)
+    assert recognised.launches == half.launches
+    assert np.array_equal(product, whole)
     assert np.array_equal(whole, whole.T)
     assert np.array_equal(upper, np.triu(whole))
     if n > limit:

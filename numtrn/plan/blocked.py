@@ -18,6 +18,7 @@ from numtrn.request import Cholesky, Solve, Structure, shape_text
 
 __all__ = [
     "BLOCK",
+    "BLOCKS",
     "BlockedPlan",
     "Diagonal",
     "Step",
@@ -32,6 +33,9 @@ __all__ = [
 
 BLOCK = 256
 """Order of a block on the diagonal, by default. The host's share of the multiply-adds is then 256 / n."""
+
+BLOCKS = (128, 256, 512, 1024)
+"""Orders to choose from where times are known."""
 
 COMPLEX = 3
 """What complex arithmetic multiplies a bound by, rounded up: N. Higham, Accuracy and Stability of Numerical

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
 from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
 from numtrn.plan import host
-from numtrn.plan.blocked import BlockedPlan, Step, Update, largest_block, promise, steps
+from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, promise, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
 from numtrn.plan.records import Plan, Refusal
@@ -147,21 +148,22 @@ def _blocked(
         )
     chip = CHIPS[options.chip]
     scheme = _scheme(request.dtype, options, request.n, probed)
-    block = largest_block(request.n)
     direct = TRSM_LIMIT if request.dtype == "float32" and scheme.operand_dtype == "float32" else 0
+    block = largest_block(request.n)
     if not isinstance(options.precision, str) and promise(request, scheme, block, direct) > options.precision:
         direct = 0  # substitution may keep what the kernel does not
-    made = steps(request, block, direct)
-
-    def predicted(slices: int | None = None) -> Prediction:
-        times = (
-            _predict_step(step, request.dtype, options, direct, chip, slices) * count for step, count in made
-        )
-        return sum(times, start=NO_TIME)
-
-    prediction = predicted()
+    # On hardware a launch costs what the host solves many rows in; elsewhere times decide nothing.
+    sizes = BLOCKS if target == "neuron" else (BLOCK,)
+    choices = {largest_block(request.n, size) for size in sizes}
+    predictions = {choice: _predict_blocked(request, options, choice, direct, chip) for choice in choices}
+    block = min(choices, key=lambda choice: (predictions[choice].total, choice))
+    prediction = predictions[block]
     merit = _merit(request.work, prediction, request.dtype, options, target)
     if merit.numpy_seconds is not None:
+
+        def predicted(slices: int) -> Prediction:
+            return _predict_blocked(request, options, block, direct, chip, slices)
+
         most = _affordable(scheme, request.n, predicted, merit.numpy_seconds)
         scheme = replace(scheme, maximum_slices=most)
     return BlockedPlan(
@@ -170,7 +172,7 @@ def _blocked(
         kernel="trsm" if direct else scheme.kernel,
         block=block,
         direct=direct,
-        steps=made,
+        steps=steps(request, block, direct),
         precision=options.precision,
         target=target,
         chip=chip.name,
@@ -258,13 +260,30 @@ def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip
     return predict_words(tilings, chip) + predict(least, 1, chip)
 
 
+def _predict_blocked(
+    request: Solve | Cholesky,
+    options: Options,
+    block: int,
+    direct: int,
+    chip: Chip,
+    slices: int | None = None,
+) -> Prediction:
+    """Times of all steps of a solve or a factorisation; of at least so many slices where given."""
+    each = (
+        _predict_step(step, request.dtype, options.precision, direct, chip, slices) * count
+        for step, count in steps(request, block, direct)
+    )
+    return sum(each, start=NO_TIME)
+
+
+@lru_cache(maxsize=4096)
 def _predict_step(
-    step: Step, dtype: str, options: Options, direct: int, chip: Chip, slices: int | None = None
+    step: Step, dtype: str, precision: str | float, direct: int, chip: Chip, slices: int | None = None
 ) -> Prediction:
     """Times of a product between blocks, or of one on the diagonal, the host's unless a kernel solves it."""
     if isinstance(step, Update):
         gemm = Gemm(function="", dtype=dtype, m=step.m, k=step.k, n=step.n, structure=step.structure)
-        scheme = choose(dtype, options.precision, step.k)
+        scheme = choose(dtype, precision, step.k)
         least = scheme.minimum_slices(step.k)
         digits = None if least is None else max(least, slices or least)
         return _predict(gemm, scheme, make_tilings(gemm, scheme, chip, digits), chip)

@@ -19,7 +19,7 @@ from numtrn.block import suspended
 __all__ = ["multiply_add_rate", "predicted_seconds"]
 
 SIZE = 384
-ROUNDS = 3
+ROUNDS = 10
 COMPLEX = {"complex64": "float32", "complex128": "float64"}
 
 RECORD = "blas.json"
@@ -30,7 +30,7 @@ THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 def multiply_add_rate(dtype: str) -> float:
     """Multiply-adds a second of ``np.matmul`` on square matrices for a real dtype.
 
-    As kept for this machine, NumPy, and number of threads; else measured, best of three, and kept.
+    As kept for this machine, NumPy, and number of threads; else measured, the best of ten, and kept.
     """
     key = f"{_machine()}, {dtype}"
     body, _ = records.read(RECORD)

@@ -469,7 +469,8 @@ def same_but_for_rounding(call):
             continue
         assert (mine.dtype, mine.strides) == (scipys.dtype, scipys.strides)
         close = 1e-3 if scipys.dtype.char in "fF" else 1e-11
-        np.testing.assert_allclose(mine, scipys, rtol=close, atol=close, equal_nan=True)
+        with np.errstate(invalid="ignore"):  # NumPy 1 multiplies infinities while it compares
+            np.testing.assert_allclose(mine, scipys, rtol=close, atol=close, equal_nan=True)
 
 
 SPECIAL = {"NaN": np.nan, "inf": np.inf, "-inf": -np.inf}

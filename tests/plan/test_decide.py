@@ -4,7 +4,7 @@ import pytest
 
 from numtrn.machine import CHIPS
 from numtrn.options import Options
-from numtrn.plan import DEFAULT_MIN_WORK, DTYPES, Plan, Refusal, host, make_plan, threshold
+from numtrn.plan import DEFAULT_MIN_WORK, DTYPES, Plan, Refusal, decide, host, make_plan, threshold
 from numtrn.plan.blocked import Update
 from numtrn.plan.cost import predict, predict_words
 from numtrn.plan.decide import make_tilings
@@ -184,11 +184,13 @@ def test_no_more_digits_than_numpy_leaves_time_for(monkeypatch):
     ],
 )
 def test_updates_take_no_more_digits_than_numpy_leaves_time_for(asked, monkeypatch):
-    def decide(slowdown):
+    def planned(slowdown):
+        decide._predict_step.cache_clear()
         monkeypatch.setattr(host, "multiply_add_rate", lambda dtype: 1e11 / slowdown)
         return make_plan(asked, Options(target="neuron"), "neuron")
 
-    plans = [decide(2.0**power) for power in range(-2, 8)]
+    plans = [planned(2.0**power) for power in range(-2, 8)]
+    decide._predict_step.cache_clear()
     plans = [plan for plan in plans if not isinstance(plan, Refusal)]
     allowed = [plan.scheme.maximum_slices for plan in plans]
     assert allowed == sorted(allowed)

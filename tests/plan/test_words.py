@@ -57,8 +57,20 @@ def test_tilings_cover_and_are_bounded(batch, m, k, n, s, chip):
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-@pytest.mark.parametrize("slices", [7, 11, 16])
-@pytest.mark.parametrize("problem", [(1, 100, 84, 70), (2, 140, 600, 20), (1, 300, 1100, 520)])
+@pytest.mark.parametrize(
+    ("problem", "slices"),
+    [
+        ((1, 100, 84, 70), 7),
+        ((1, 100, 84, 70), 11),
+        ((1, 100, 84, 70), 16),
+        ((2, 140, 600, 20), 7),
+        ((2, 140, 600, 20), 11),
+        ((1, 300, 1100, 520), 7),
+        pytest.param((2, 140, 600, 20), 16, marks=pytest.mark.long),
+        pytest.param((1, 300, 1100, 520), 11, marks=pytest.mark.long),
+        pytest.param((1, 300, 1100, 520), 16, marks=pytest.mark.long),
+    ],
+)
 def test_counts_are_the_kernels_and_fit_sbuf(problem, slices, chip):
     batch, m, k, n = problem
     for t in (

@@ -106,6 +106,7 @@ def test_a_triangle_asks_for_few_digits_and_is_served(dtype, structure):
     transposed = sides(b[None], a.T[None])
     assert choose_slices(choose(dtype, "full"), *transposed, ExactEngine())[2] == 8, "columns have zeros too"
     result = gemm(choose(dtype, "full"), a[None], b[None], ExactEngine(), structure)
+    rows, columns = [0, 1, 2, 7, 100, 299], range(0, 300, 13)  # the oracle is exact, and slow
     for part in ("real", "imag")[: 1 + (dtype == "complex128")]:
         if dtype == "float64":
             left, right = a, b
@@ -113,7 +114,8 @@ def test_a_triangle_asks_for_few_digits_and_is_served(dtype, structure):
             left, right = np.hstack((a.real, -a.imag)), np.vstack((b.real, b.imag))
         else:
             left, right = np.hstack((a.real, a.imag)), np.vstack((b.imag, b.real))
-        assert not oracle.exceeds(getattr(result.value[0], part), left, right, int(result.bound)).any()
+        value = getattr(result.value[0], part)[np.ix_(rows, columns)]
+        assert not oracle.exceeds(value, left[rows], right[:, columns], int(result.bound)).any()
 
 
 def test_few_terms_are_not_taken_for_fewer():
