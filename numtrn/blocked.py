@@ -14,7 +14,7 @@ import numpy as np
 from numtrn.engine import KernelEngine
 from numtrn.operands import as_scaled, as_triangular
 from numtrn.plan.blocked import BlockedPlan, direct_bound, halves
-from numtrn.precision import Declined, choose, gemm
+from numtrn.precision import Declined, gemm
 from numtrn.request import Array, Cholesky, Host, Operands, Solve, Structure
 
 __all__ = ["Blocked", "run_blocked"]
@@ -27,6 +27,7 @@ class Blocked:
     value: Array
     slices: int | None
     bound: float
+    underflow: float
     note: str
 
 
@@ -50,12 +51,22 @@ def run_blocked(plan: BlockedPlan, operands: Operands, engine: KernelEngine) -> 
             raise Declined("the result is not finite; LAPACK computes it")
     if not work.by_kernels:
         raise Declined(f"no update for a kernel: {work.declined}")
-    return Blocked(value=value, slices=work.slices, bound=plan.bound, note=work.note())
+    return Blocked(
+        value=value,
+        slices=work.slices,
+        bound=plan.promised(work.numpy_terms),
+        underflow=work.underflow * plan.request.n,
+        note=work.note(),
+    )
 
 
 @dataclass(slots=True)
 class _Work:
-    """Does what the recursions ask for, and keeps the account."""
+    """Does what the recursions ask for, and keeps the account.
+
+    ``numpy_terms`` is the longest sum that NumPy made, ``underflow`` what a term of a kernel's sums may lose:
+    the sums of a row meet disjoint parts of it, so that there are no more terms than the order.
+    """
 
     plan: BlockedPlan
     host: Host
@@ -63,20 +74,25 @@ class _Work:
     slices: int | None = None
     by_kernels: int = 0
     by_numpy: int = 0
+    numpy_terms: int = 0
+    underflow: float = 0.0
     declined: str = ""
     on_host: list[int] = field(default_factory=list)
 
     def product(self, a: Array, b: Array, structure: Structure = "general") -> Array:
         """AB by kernels, or by NumPy where the data make that the better place."""
-        scheme = choose(self.plan.scheme.dtype, self.plan.precision, a.shape[1])
         try:
-            computed = gemm(scheme, a[None], b[None], self.engine, structure=structure)
+            computed = gemm(
+                self.plan.scheme_of(a.shape[1]), a[None], b[None], self.engine, structure=structure
+            )
         except Declined as declined:
             self.by_numpy += 1
+            self.numpy_terms = max(self.numpy_terms, a.shape[1])
             self.declined = declined.reason
             product: Array = np.matmul(a, b)
             return product
         self.by_kernels += 1
+        self.underflow = max(self.underflow, computed.underflow / a.shape[1])
         if computed.slices is not None:
             self.slices = max(self.slices or 0, computed.slices)
         value: Array = computed.value[0]

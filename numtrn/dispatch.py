@@ -144,7 +144,7 @@ def _record(
 def _bound(plan: Plan | BlockedPlan, outcome: Outcome) -> str:
     """The promise of a call in words."""
     text = f"{outcome.bound:g} {plan.scheme.unit_text} {plan.measure}"
-    return f"{text} + {outcome.underflow:.2g} max|A_i| max|B_j|" if outcome.underflow else text
+    return f"{text} + {outcome.underflow:.2g} {plan.scales}" if outcome.underflow else text
 
 
 def _users_level() -> int:

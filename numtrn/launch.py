@@ -45,8 +45,8 @@ class Outcome:
     bound
         Promised componentwise error in units of the plan's measure, such as u |A||B|.
     underflow
-        Added to it: this times the largest |A| of the row and |B| of the column; see
-        `numtrn.precision.records.Product`.
+        Added to it: this times the plan's ``scales``, such as the largest |A| of the row and |B| of the
+        column; see `numtrn.precision.records.Product`.
     note
         What the data made of the plan; may be empty.
     """
@@ -86,11 +86,12 @@ def launch(plan: Plan | BlockedPlan, operands: Operands, target: Target) -> Outc
     if isinstance(plan, BlockedPlan):
         blocked = run_blocked(plan, operands, engine)
         return _outcome(engine, blocked.value, blocked)
-    a, b = as_gemm(plan, operands)
+    with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
+        a, b = as_gemm(plan, operands)
     silent = plan.request.function.startswith(SILENT)
     with np.errstate(all="ignore") if silent else nullcontext():
         computed = gemm(plan.scheme, a, b, engine, structure=plan.gemm.structure)
-    with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
+    with np.errstate(all="ignore"):
         return _outcome(engine, as_asked(plan, computed.value, operands), computed)
 
 
@@ -102,6 +103,6 @@ def _outcome(engine: KernelEngine, value: Array, computed: Product | Blocked) ->
         slices=computed.slices,
         form=engine.form,
         bound=computed.bound,
-        underflow=computed.underflow if isinstance(computed, Product) else 0.0,
+        underflow=computed.underflow,
         note=computed.note,
     )

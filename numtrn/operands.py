@@ -6,7 +6,7 @@ matrices here, and alpha, beta and C are applied. Nothing the caller owns is wri
 
 from __future__ import annotations
 
-from math import prod
+from math import frexp, inf, ldexp, prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from numtrn.plan import Plan
 from numtrn.request import Array, Contraction, Gemm, Operands, Triangular
 
-__all__ = ["as_asked", "as_gemm", "as_scaled", "as_triangular"]
+__all__ = ["as_asked", "as_gemm", "as_scaled", "as_triangular", "outer_alpha", "with_real_diagonal"]
 
 
 def as_gemm(plan: Plan, operands: Operands) -> tuple[Array, Array]:
@@ -29,7 +29,7 @@ def as_gemm(plan: Plan, operands: Operands) -> tuple[Array, Array]:
         case "syr2k":
             return _beside(first, second), _beside(second, first).swapaxes(1, 2)
         case "her2k":
-            factor = like(operands.alpha, first.dtype)
+            factor = like(operands.alpha / binade(operands.alpha), first.dtype)
             lhs = _beside(factor * first, factor.conj() * second)
             return lhs, _beside(second, first).conj().swapaxes(1, 2)
         case "symm" | "hemm":
@@ -56,14 +56,26 @@ def as_asked(plan: Plan, product: Array, operands: Operands) -> Array:
         return spread.transpose([labels.index(label) for label in folding.output])
     if _reversed(gemm):
         product = product[:, ::-1]
-    if operands.alpha != 1 and gemm.structure != "her2k":  # whose alpha is in the product
-        product = like(operands.alpha, product.dtype) * product
+    alpha = outer_alpha(plan, operands)
+    if alpha != 1:
+        product = like(alpha, product.dtype if np.iscomplexobj(alpha) else product.real.dtype) * product
     if gemm.reads_c and operands.c is not None:
         # A factor of one is not multiplied: 1 * (inf + 0j) is inf + nan j.
         factor = None if operands.beta == 1 else like(operands.beta, product.dtype)
-        c = _with_real_diagonal(operands.c.copy()) if gemm.hermitian else operands.c
+        c = with_real_diagonal(operands.c.copy()) if gemm.hermitian else operands.c
         product = product + (c if factor is None else factor * c)
-    return _with_real_diagonal(product) if gemm.hermitian else product
+    return with_real_diagonal(product) if gemm.hermitian else product
+
+
+def outer_alpha(plan: Plan, operands: Operands) -> complex:
+    """What the product is multiplied by: alpha, but of HER2K a power of two, the rest being in A."""
+    return binade(operands.alpha) if plan.gemm.structure == "her2k" else operands.alpha
+
+
+def binade(factor: complex) -> float:
+    """The power of two that leaves of a factor a size of about one, so that it makes nothing vanish."""
+    size = max(abs(complex(factor).real), abs(complex(factor).imag))
+    return ldexp(1.0, frexp(size)[1] - 1) if 0 < size < inf else 1.0
 
 
 def as_scaled(alpha: complex, columns: Array) -> Array:
@@ -104,15 +116,15 @@ def _mirrored(matrix: Array, gemm: Gemm) -> Array:
         (np.tril(matrix), np.tril(matrix, -1)) if lower else (np.triu(matrix), np.triu(matrix, 1))
     )
     if gemm.structure == "hemm":
-        triangle, beside = _with_real_diagonal(triangle), beside.conj()
+        triangle, beside = with_real_diagonal(triangle), beside.conj()
     whole: Array = triangle + beside.swapaxes(1, 2)
     return whole
 
 
-def _with_real_diagonal(matrix: Array) -> Array:
-    """A Hermitian matrix (batch, n, n), made so in place where it is complex: that part is not read."""
+def with_real_diagonal(matrix: Array) -> Array:
+    """A Hermitian matrix (..., n, n), made so in place where it is complex: that part is not read."""
     if matrix.dtype.kind == "c":
-        np.einsum("bii->bi", matrix).imag = 0
+        np.einsum("...ii->...i", matrix).imag = 0
     return matrix
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from numtrn.errors import VerificationError
 from numtrn.launch import Outcome
-from numtrn.operands import as_asked, as_gemm, as_scaled, as_triangular
+from numtrn.operands import as_asked, as_gemm, as_scaled, as_triangular, outer_alpha, with_real_diagonal
 from numtrn.plan import BlockedPlan, Plan
 from numtrn.request import Array, Cholesky, Operands
 
@@ -86,18 +86,19 @@ def _compare(plan: Plan, operands: Operands, outcome: Outcome, real: _Part, imag
     unit = float(np.finfo(plan.gemm.dtype).eps) / 2
     product = real.value if imaginary is None else real.value + 1j * imaginary.value
     reference = as_asked(plan, product, operands)
-    alpha = 1.0 if plan.gemm.structure == "her2k" else operands.alpha  # which is part of A then
+    alpha = outer_alpha(plan, operands)
+    plain = Operands(inputs=())
     if plan.folding is not None or (alpha == 1 and not plan.gemm.reads_c):
-        plain = Operands(inputs=())
         values = [(outcome.value.real, reference.real, as_asked(plan, real.allowed, plain))]
         if imaginary is not None:
             values.append((outcome.value.imag, reference.imag, as_asked(plan, imaginary.allowed, plain)))
     else:  # a complex alpha or beta mixes the parts
         both = real.allowed if imaginary is None else real.allowed + imaginary.allowed
-        allowed = abs(alpha) * (both + 3 * unit * np.abs(product))
+        allowed = abs(alpha) * as_asked(plan, both + 3 * unit * np.abs(product), plain)
         if operands.c is not None:
             allowed = allowed + 3 * unit * abs(operands.beta) * np.abs(operands.c)
-        values = [(outcome.value, reference, allowed)]
+        vanished = 4 * float(np.finfo(plan.gemm.dtype).smallest_subnormal)  # of products with alpha and beta
+        values = [(outcome.value, reference, allowed + vanished)]
     for value, wide, promised in values:
         expected = wide.astype(value.dtype)  # which overflows where the result does
         allowed = promised + unit * np.abs(expected)
@@ -118,23 +119,41 @@ def _check_residual(plan: BlockedPlan, operands: Operands, outcome: Outcome) -> 
     wide: Any = np.result_type(
         np.longdouble if extended else np.float64, np.complex64 if complex_ else np.float32
     )
-    value = outcome.value.astype(wide)
+    made = outcome.value.astype(wide)
+    vanished = _Vanished(plan, outcome)
     if isinstance(request, Cholesky):
-        promises, given = 1, np.tril(operands.inputs[0]).astype(wide)
-        made, sizes = np.tril(value @ value.conj().T), np.abs(value) @ np.abs(value).T
+        given = with_real_diagonal(np.tril(operands.inputs[0]).astype(wide))
+        sizes, lost = np.abs(made) @ np.abs(made).T, vanished.of(made, made.T).T
+        made = np.tril(made @ made.conj().T)
     else:
         *matrices, columns = operands.inputs
-        promises, given = len(matrices), as_scaled(operands.alpha, columns).astype(wide)
-        made, sizes = value, np.abs(value)
+        given = as_scaled(operands.alpha, columns).astype(wide)
+        sizes, lost = np.abs(made), np.zeros(made.shape)
         for matrix, factor in zip(reversed(matrices), reversed(request.factors), strict=True):
             read = as_triangular(matrix, factor).astype(wide)
+            lost = vanished.of(read, made) + np.abs(read) @ lost
             made, sizes = read @ made, np.abs(read) @ sizes
     unit = float(np.finfo(wide).eps)
-    allowed = (promises * outcome.bound * plan.scheme.unit + 2 * request.n * unit) * sizes
-    allowed += request.n * float(np.finfo(request.dtype).smallest_subnormal)
+    allowed = (outcome.bound * plan.scheme.unit + 2 * request.n * unit) * sizes + lost
     wrong = ~(np.abs(given - made) <= allowed)
     if wrong.any():
         raise VerificationError(_violation(plan, made, given, allowed, wrong))
+
+
+@dataclass(frozen=True, slots=True)
+class _Vanished:
+    """What underflow may leave of T X, beside the promise: in the engine's type, and in the dtype."""
+
+    plan: BlockedPlan
+    outcome: Outcome
+
+    def of(self, matrix: Array, columns: Array) -> Array:
+        """(n, columns), for an element of T X; a sum, a product or an X may each lose half of the least."""
+        n = self.plan.request.n
+        least = 2 * n * float(np.finfo(self.plan.request.dtype).smallest_subnormal)
+        scaled = self.outcome.underflow * _scales(matrix[np.newaxis], columns[np.newaxis])[0]
+        allowed: Array = scaled + least * (1 + _size(matrix).sum(axis=1, keepdims=True))
+        return allowed
 
 
 def _violation(plan: Plan | BlockedPlan, value: Array, expected: Array, allowed: Array, wrong: Array) -> str:

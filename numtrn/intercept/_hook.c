@@ -261,7 +261,7 @@ static double work_getrs(void *const *a) { return work_potrs(a); }
 static double work_potrf(void *const *a)
 {
     double n = integer_at(a[1]);
-    return n * n * n / 6;
+    return (double)(int64_t)(n * n * n / 6); /* whole, so that sums of small calls stay exact */
 }
 
 #define ARGUMENTS_5 a0, a1, a2, a3, a4

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from numtrn.plan.cost import Prediction
-from numtrn.precision import Scheme
+from numtrn.precision import Scheme, choose
 from numtrn.request import Cholesky, Solve, Structure, shape_text
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "halves",
     "largest_block",
     "levels",
+    "promise",
     "steps",
 ]
 
@@ -39,6 +40,9 @@ BLOCKS = (128, 256, 512, 1024)
 COMPLEX = 3
 """What complex arithmetic multiplies a bound by, rounded up: N. Higham, Accuracy and Stability of Numerical
 Algorithms, 2nd ed., section 3.6."""
+
+DIVISION = 5
+"""Least substitution that a complex bound is for: with an inverse of its diagonal, times `COMPLEX`."""
 
 SMALL, ALLOWED = 40, 8
 """No bound of the kernel's solves is less than about 40 units, and 8 are allowed over the order."""
@@ -85,7 +89,8 @@ class BlockedPlan:
     request
         What was asked.
     scheme
-        How operands of an update become what TensorE multiplies.
+        How operands of an update become what TensorE multiplies; the sums of an update, shorter than the
+        order, may have a cheaper one, see `scheme_of`.
     kernel
         ``"trsm"`` where blocks are solved by that kernel, else the kernel of the updates.
     block
@@ -115,19 +120,43 @@ class BlockedPlan:
 
     @property
     def bound(self) -> float:
-        """Promised componentwise backward error in units of u |T||X|, or of u |L||L^H|.
+        """Promised componentwise backward error in units of u `measure`, where no update is NumPy's."""
+        return self.promised()
+
+    def promised(self, by_numpy: int = 0) -> float:
+        """The same where NumPy made updates, of sums of up to so many products.
 
         Sums over blocks meet disjoint parts of |T||X|, so that the worst of them counts once: a product, or
         a solve of a block by the classical bound of its order; each subtraction rounds once more, and so
         does alpha. The kernel's solves keep `direct_bound` or are the host's (`numtrn.precision.inverses`). A
-        factor L is solved for below the diagonal after as many updates again.
+        factor L is solved for below the diagonal after as many updates again. What a solve leaves of Y in
+        T1 Y = B adds to |T1| times what the next one leaves of X in T2 X = Y.
         """
-        return _bound(self.request, self.scheme, self.block, self.direct)
+        return promise(self.request, self.scheme, self.block, self.direct, by_numpy)
+
+    def scheme_of(self, k: int) -> Scheme:
+        """The scheme of an update with sums of k products, with no more digits than the plan allows."""
+        scheme = choose(self.scheme.dtype, self.precision, k)
+        least, most = scheme.minimum_slices(k), self.scheme.maximum_slices
+        if least is None or most is None:
+            return scheme
+        return replace(scheme, maximum_slices=max(least, most))
 
     @property
     def measure(self) -> str:
         """What `bound` is a multiple of, beside the unit."""
-        return "|L||L^H|" if isinstance(self.request, Cholesky) else "|T||X|"
+        if isinstance(self.request, Cholesky):
+            return "|L||L^H|"
+        return "|T||X|" if len(self.request.factors) == 1 else "|T1||T2||X|"
+
+    @property
+    def scales(self) -> str:
+        """What the underflow of an outcome is a multiple of."""
+        if isinstance(self.request, Cholesky):
+            return "max|L_i| max|L_j|"
+        if len(self.request.factors) == 1:
+            return "max|T_i| max|X_j|"
+        return "(max|T1_i| max|Y_j| + |T1| max|T2_i| max|X_j|), Y = T2 X"
 
     def __str__(self) -> str:
         updates = [(step, count) for step, count in self.steps if isinstance(step, Update)]
@@ -157,14 +186,21 @@ def direct_bound(n: int) -> float:
     return max(n, SMALL) + ALLOWED
 
 
-def _bound(request: Solve | Cholesky, scheme: Scheme, block: int, direct: int) -> float:
-    half = halves(request.n, block)
-    worst = max(scheme.bound(half), block + 1) * (COMPLEX if scheme.complex else 1)
+def promise(request: Solve | Cholesky, scheme: Scheme, block: int, direct: int, by_numpy: int = 0) -> float:
+    """The bound of a plan of these parts; see `BlockedPlan.promised`."""
+    # The host rounds to the dtype, whatever the updates are made in.
+    rounding, mixed = scheme.own_unit / scheme.unit, COMPLEX if scheme.complex else 1
+    on_host = max(block, by_numpy) + 1
+    if scheme.complex:
+        on_host = max(on_host, DIVISION)
+    worst = max(scheme.bound(halves(request.n, block)), on_host * rounding) * mixed
     if direct:
         worst = max(worst, direct_bound(min(request.n, direct)))
-    depth = levels(request.n, block)
-    solved = worst + depth + 1
-    return solved + worst + depth if isinstance(request, Cholesky) else solved
+    subtractions = levels(request.n, block) * rounding * (1 + worst * scheme.unit)
+    if isinstance(request, Cholesky):
+        return 2 * (worst + subtractions) + rounding
+    solved = worst + subtractions + mixed * rounding
+    return solved if len(request.factors) == 1 else solved * (2 + solved * scheme.unit)
 
 
 def largest_block(n: int, block: int = BLOCK) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
 from numtrn.plan import host
-from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, steps
+from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, promise, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
 from numtrn.plan.records import Plan, Refusal
@@ -115,7 +115,12 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
     prediction = _predict(gemm, scheme, tilings, chip)
     merit = _merit(gemm.work, prediction, gemm.dtype, options, target)
     if merit.numpy_seconds is not None:
-        scheme = _affordable(gemm, scheme, chip, merit.numpy_seconds)
+
+        def predicted(slices: int) -> Prediction:
+            return _predict(gemm, scheme, make_tilings(gemm, scheme, chip, slices), chip)
+
+        most = _affordable(scheme, gemm.k, predicted, merit.numpy_seconds)
+        scheme = replace(scheme, maximum_slices=most)
     return Plan(
         request=request,
         gemm=gemm,
@@ -144,13 +149,23 @@ def _blocked(
     chip = CHIPS[options.chip]
     scheme = _scheme(request.dtype, options, request.n, probed)
     direct = TRSM_LIMIT if request.dtype == "float32" and scheme.operand_dtype == "float32" else 0
+    block = largest_block(request.n)
+    if not isinstance(options.precision, str) and promise(request, scheme, block, direct) > options.precision:
+        direct = 0  # substitution may keep what the kernel does not
     # On hardware a launch costs what the host solves many rows in; elsewhere times decide nothing.
     sizes = BLOCKS if target == "neuron" else (BLOCK,)
     choices = {largest_block(request.n, size) for size in sizes}
-    predictions = {block: _predict_blocked(request, options, block, direct, chip) for block in choices}
+    predictions = {choice: _predict_blocked(request, options, choice, direct, chip) for choice in choices}
     block = min(choices, key=lambda choice: (predictions[choice].total, choice))
     prediction = predictions[block]
     merit = _merit(request.work, prediction, request.dtype, options, target)
+    if merit.numpy_seconds is not None:
+
+        def predicted(slices: int) -> Prediction:
+            return _predict_blocked(request, options, block, direct, chip, slices)
+
+        most = _affordable(scheme, request.n, predicted, merit.numpy_seconds)
+        scheme = replace(scheme, maximum_slices=most)
     return BlockedPlan(
         request=request,
         scheme=scheme,
@@ -223,17 +238,16 @@ def itemsize(operand_dtype: str) -> int:
     return 2 if operand_dtype in ("bfloat16", "float16") else 4
 
 
-def _affordable(gemm: Gemm, scheme: Scheme, chip: Chip, numpy_seconds: float) -> Scheme:
-    """The scheme with no more digits than NumPy leaves time for."""
-    least, most = scheme.minimum_slices(gemm.k), scheme.maximum_slices
+def _affordable(
+    scheme: Scheme, k: int, predicted: Callable[[int], Prediction], numpy_seconds: float
+) -> int | None:
+    """Most digits that NumPy leaves time for; None of a scheme without."""
+    least, most = scheme.minimum_slices(k), scheme.maximum_slices
     if least is None or most is None:
-        return scheme
-    while most > least:
-        tilings = make_tilings(gemm, scheme, chip, most)
-        if _predict(gemm, scheme, tilings, chip).total < numpy_seconds:
-            break
+        return None
+    while most > least and predicted(most).total >= numpy_seconds:
         most -= 1
-    return replace(scheme, maximum_slices=most)
+    return most
 
 
 def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip) -> Prediction:
@@ -247,23 +261,32 @@ def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip
 
 
 def _predict_blocked(
-    request: Solve | Cholesky, options: Options, block: int, direct: int, chip: Chip
+    request: Solve | Cholesky,
+    options: Options,
+    block: int,
+    direct: int,
+    chip: Chip,
+    slices: int | None = None,
 ) -> Prediction:
-    """Times of all steps of a solve or a factorisation."""
+    """Times of all steps of a solve or a factorisation; of at least so many slices where given."""
     each = (
-        _predict_step(step, request.dtype, options.precision, direct, chip) * count
+        _predict_step(step, request.dtype, options.precision, direct, chip, slices) * count
         for step, count in steps(request, block, direct)
     )
     return sum(each, start=NO_TIME)
 
 
 @lru_cache(maxsize=4096)
-def _predict_step(step: Step, dtype: str, precision: str | float, direct: int, chip: Chip) -> Prediction:
+def _predict_step(
+    step: Step, dtype: str, precision: str | float, direct: int, chip: Chip, slices: int | None = None
+) -> Prediction:
     """Times of a product between blocks, or of one on the diagonal, the host's unless a kernel solves it."""
     if isinstance(step, Update):
         gemm = Gemm(function="", dtype=dtype, m=step.m, k=step.k, n=step.n, structure=step.structure)
         scheme = choose(dtype, precision, step.k)
-        return _predict(gemm, scheme, make_tilings(gemm, scheme, chip), chip)
+        least = scheme.minimum_slices(step.k)
+        digits = None if least is None else max(least, slices or least)
+        return _predict(gemm, scheme, make_tilings(gemm, scheme, chip, digits), chip)
     if direct and step.columns:
         return predict(tile_trsm(step.n, step.columns), chip.fp32_passes, chip)
     return Prediction(device=0.0, link=0.0, fixed=host.predicted_seconds(step.work, dtype))

@@ -67,6 +67,11 @@ class Plan:
         """What `bound` is a multiple of, beside the unit."""
         return "|A||B|"
 
+    @property
+    def scales(self) -> str:
+        """What the underflow of an outcome is a multiple of."""
+        return "max|A_i| max|B_j|"
+
     def __str__(self) -> str:
         gemm = self.gemm
         lines = [

@@ -94,6 +94,11 @@ class Scheme:
         return self.dtype.startswith("complex")
 
     @property
+    def own_unit(self) -> float:
+        """Roundoff of the dtype itself, at any precision."""
+        return FLOAT32_UNIT if self.dtype in ("float32", "complex64") else FLOAT64_UNIT
+
+    @property
     def unit_text(self) -> str:
         """`unit` as a power of two, such as ``"2^-53"``."""
         return f"2^{round(log2(self.unit))}"

@@ -243,3 +243,12 @@ def test_eight_threads_toggle_blocks(spy):
         rounds = list(pool.map(toggle, range(8)))
     assert not wrong
     assert min(rounds) > 3
+
+
+def test_small_factorisations_count_whole_multiply_adds(spy):
+    from scipy.linalg.lapack import dpotrf
+
+    with spy.block(min_work=1e6) as opened:
+        for n in (5, 7, 10):
+            dpotrf(np.eye(n))
+    assert opened.session.small == (3, 5**3 // 6 + 7**3 // 6 + 10**3 // 6)

@@ -4,12 +4,13 @@ import pytest
 
 from numtrn.machine import CHIPS
 from numtrn.options import Options
-from numtrn.plan import DEFAULT_MIN_WORK, DTYPES, Plan, Refusal, host, make_plan, threshold
+from numtrn.plan import DEFAULT_MIN_WORK, DTYPES, Plan, Refusal, decide, host, make_plan, threshold
+from numtrn.plan.blocked import Update
 from numtrn.plan.cost import predict, predict_words
 from numtrn.plan.decide import make_tilings
 from numtrn.plan.tiling import tile_gemm
 from numtrn.plan.words import tile_words
-from numtrn.request import Contraction, Gemm, Routine
+from numtrn.request import Cholesky, Contraction, Gemm, Routine, Solve, Triangular
 
 FORCED = Options(min_work=0)
 
@@ -173,3 +174,29 @@ def test_no_more_digits_than_numpy_leaves_time_for(monkeypatch):
         allowed.append(most)
     assert allowed == sorted(allowed)
     assert (allowed[0], allowed[-1]) == (least, 16)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Solve(function="f", dtype="float64", n=2048, columns=2048, factors=(Triangular(uplo="lower"),)),
+        Cholesky(function="f", dtype="complex128", n=2048),
+    ],
+)
+def test_updates_take_no_more_digits_than_numpy_leaves_time_for(asked, monkeypatch):
+    def planned(slowdown):
+        decide._predict_step.cache_clear()
+        monkeypatch.setattr(host, "multiply_add_rate", lambda dtype: 1e11 / slowdown)
+        return make_plan(asked, Options(target="neuron"), "neuron")
+
+    plans = [planned(2.0**power) for power in range(-2, 8)]
+    decide._predict_step.cache_clear()
+    plans = [plan for plan in plans if not isinstance(plan, Refusal)]
+    allowed = [plan.scheme.maximum_slices for plan in plans]
+    assert allowed == sorted(allowed)
+    assert allowed[0] < allowed[-1] == 16
+    for plan, most in zip(plans, allowed, strict=True):
+        for step, _ in plan.steps:
+            if isinstance(step, Update):
+                update = plan.scheme_of(step.k)
+                assert update.maximum_slices == max(most, update.minimum_slices(step.k))
