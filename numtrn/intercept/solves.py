@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numtrn.intercept.blas import Stored, flipped, refused, triangular, unmultiplied
+from numtrn.intercept.blas import IllegalArgumentError, Stored, flipped, refused, triangular, unmultiplied
 from numtrn.intercept.gate import Caught
 from numtrn.intercept.views import conjugated, copy_triangle, view
 from numtrn.request import Array, Cholesky, Host, Operands, Solve, Triangle, Triangular
@@ -155,8 +155,10 @@ def _into(target: Array, info: int, rows: Array | None = None) -> Callable[[Arra
 
 def _order(pivots: int, n: int) -> Array:
     """Rows after the interchanges that LAPACK's pivots, counted from 1, stand for."""
-    rows = np.arange(n)
-    for row, pivot in enumerate(view(pivots, (n,), (4,), "int32") - 1):
+    rows, places = np.arange(n), view(pivots, (n,), (4,), "int32") - 1
+    if ((places < 0) | (places >= n)).any():
+        raise IllegalArgumentError(f"a pivot outside 1 to {n}")
+    for row, pivot in enumerate(places):
         rows[[row, pivot]] = rows[[pivot, row]]
     return rows
 

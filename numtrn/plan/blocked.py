@@ -92,7 +92,7 @@ class BlockedPlan:
         How operands of an update become what TensorE multiplies; the sums of an update, shorter than the
         order, may have a cheaper one, see `scheme_of`.
     kernel
-        ``"trsm"`` where blocks are solved by that kernel, else the kernel of the updates.
+        ``"trsm"`` where a solve may be that kernel's, else the kernel of the updates.
     block
         Order of the blocks on the diagonal that are left to the host.
     direct

@@ -169,7 +169,7 @@ def _blocked(
     return BlockedPlan(
         request=request,
         scheme=scheme,
-        kernel="trsm" if direct else scheme.kernel,
+        kernel=_kernel(request, scheme, direct),
         block=block,
         direct=direct,
         steps=steps(request, block, direct),
@@ -180,6 +180,13 @@ def _blocked(
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
     )
+
+
+def _kernel(request: Solve | Cholesky, scheme: Scheme, direct: int) -> str:
+    """The kernel that most of the work is for."""
+    if not direct:
+        return scheme.kernel
+    return "trsm" if isinstance(request, Solve) else "rank_k"
 
 
 def _scheme(dtype: str, options: Options, k: int, probed: Mapping[str, str]) -> Scheme:

@@ -39,6 +39,8 @@ from scipy.linalg.blas import dsyrk, dtrsm, get_blas_funcs
 from scipy.linalg.lapack import dpotrf, dtrtrs, get_lapack_funcs
 
 import numtrn
+from numtrn.intercept import solves
+from numtrn.intercept.blas import IllegalArgumentError, Stored
 
 PREFIX = {dtype: prefix for prefix, dtype in DTYPES.items()}
 TRANS = {0: 0, 1: 1, 2: 2, "N": 0, "T": 1, "C": 2}
@@ -645,3 +647,18 @@ def test_what_scipy_refuses_is_refused_alike(rng, name):
     with numtrn.enabled(min_work=1, target="interpreter"):
         assert outcome() == expected
     assert same_bits(a, before)
+
+
+def test_pivots_out_of_range_are_lapacks(rng):
+    """Its interchanges then reach beyond B: the call is only noted."""
+    lu = np.asfortranarray(positive(rng, "float64", 40))
+    columns = np.asfortranarray(rng.standard_normal((40, 3)))
+    pivots = np.arange(40, dtype=np.int32) + 1
+    info = np.zeros(1, np.int32)
+    stored = Stored("scipy.linalg.lapack.dgetrs", "float64")
+    addresses = (lu.ctypes.data, 40, pivots.ctypes.data, columns.ctypes.data, 40, info.ctypes.data)
+    solves.getrs(None, stored, "N", 40, 3, *addresses)
+    for wrong in (0, 41):
+        pivots[7] = wrong
+        with pytest.raises(IllegalArgumentError, match="pivot outside 1 to 40"):
+            solves.getrs(None, stored, "N", 40, 3, *addresses)
