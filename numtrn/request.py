@@ -188,12 +188,15 @@ class Contraction:
         Such as ``"iaQ,jbQ->iajb"``.
     shapes
         One shape for each operand.
+    alike
+        Whether all operands are one and the same array.
     """
 
     function: str
     dtype: str
     subscripts: str
     shapes: tuple[tuple[int, ...], ...]
+    alike: bool = False
 
     @property
     def extents(self) -> dict[str, int]:

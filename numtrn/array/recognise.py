@@ -196,6 +196,7 @@ def _einsum(*args: Any, **other: Any) -> Recognised:
         dtype=_dtype(*arrays),
         subscripts=subscripts,
         shapes=tuple(x.shape for x in arrays),
+        alike=all(x is arrays[0] for x in arrays),
     )
     extents = request.extents
     shape = tuple(extents[label] for label in subscripts.split("->")[1])

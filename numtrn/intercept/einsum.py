@@ -21,6 +21,7 @@ from numpy import ndarray
 from numtrn.intercept import gate
 from numtrn.intercept.blas import observed
 from numtrn.intercept.private import einsumfunc
+from numtrn.intercept.views import alike
 from numtrn.request import Array, Contraction, Operands, Request
 from numtrn.subscripts import parse
 
@@ -199,7 +200,13 @@ def _request(reading: Reading, arrays: tuple[Array, ...], kwargs: dict[str, Any]
     reason = _objection(reading, kwargs, dtype)
     if reason:
         return observed(FUNCTION, dtype.name, shapes, reading.work, reason).request
-    return Contraction(function=FUNCTION, dtype=dtype.name, subscripts=reading.subscripts, shapes=shapes)
+    return Contraction(
+        function=FUNCTION,
+        dtype=dtype.name,
+        subscripts=reading.subscripts,
+        shapes=shapes,
+        alike=alike(arrays),
+    )
 
 
 def _objection(reading: Reading, kwargs: dict[str, Any], dtype: np.dtype[Any]) -> str:

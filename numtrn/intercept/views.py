@@ -6,13 +6,24 @@ Such an array owns nothing: it must not outlive the call.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from numtrn.request import Array, Triangle
 
-__all__ = ["DTYPES", "conjugated", "copy_triangle", "integer_at", "letter_at", "matrix", "scalar_at", "view"]
+__all__ = [
+    "DTYPES",
+    "alike",
+    "conjugated",
+    "copy_triangle",
+    "integer_at",
+    "letter_at",
+    "matrix",
+    "scalar_at",
+    "view",
+]
 
 DTYPES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
 """BLAS prefixes."""
@@ -75,6 +86,12 @@ def conjugated(array: Array, wanted: bool) -> Array:
     copy: Array = array.conj()
     copy.flags.writeable = False
     return copy
+
+
+def alike(arrays: Sequence[Array]) -> bool:
+    """Whether arrays are the same elements of the same memory, in the same order."""
+    first, *others = ((x.__array_interface__["data"][0], x.shape, x.strides, x.dtype) for x in arrays)
+    return all(other == first for other in others)
 
 
 def copy_triangle(target: Array, source: Array, triangle: Triangle) -> None:

@@ -67,6 +67,7 @@ def fold(request: Contraction) -> Folding | str:
     def extent(labels: str) -> int:
         return prod(extents[label] for label in labels)
 
+    symmetric = request.alike and _is_mirrored(first, second, batch + contracted)
     gemm = Gemm(
         function=request.function,
         dtype=request.dtype,
@@ -74,6 +75,7 @@ def fold(request: Contraction) -> Folding | str:
         m=extent(left),
         k=extent(contracted),
         n=extent(right),
+        structure="syrk" if symmetric else "general",
     )
     return Folding(
         gemm=gemm,
@@ -85,3 +87,12 @@ def fold(request: Contraction) -> Folding | str:
         second=second,
         output=output,
     )
+
+
+def _is_mirrored(first: str, second: str, shared: str) -> bool:
+    """Whether the product of an array with itself is symmetric: common labels are in the same places.
+
+    >>> _is_mirrored("Qia", "Qjb", "Q"), _is_mirrored("ij", "jk", "j")
+    (True, False)
+    """
+    return all(first.index(label) == second.index(label) for label in shared)

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import numtrn
+
 LABELS = "abcde"
 ORDERS = ("C", "F", "reversed", "permuted")
 
@@ -218,3 +220,29 @@ def test_optimised_paths_are_caught_once(spy):
         result, requests = spy.inside(lambda args=args: np.einsum(*args, optimize=True))
         np.testing.assert_allclose(result, reference)
         assert len(requests) == count
+
+
+def test_one_array_twice_is_told(spy):
+    x = np.random.default_rng(2).standard_normal((6, 5, 4))
+    same = [(x, x), (x, x[:]), (x[:, ::2], x[:, ::2])]
+    other = [(x, x.copy()), (x[:3], x[3:]), (x, x[::-1]), (x, x.astype(complex))]
+    for operands, alike in [(pair, True) for pair in same] + [(pair, False) for pair in other]:
+        _, (request,) = spy.inside(lambda pair=operands: np.einsum("Qia,Qjb->iajb", *pair))
+        assert request.alike == alike
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("subscripts", ["Qia,Qjb->iajb", "iaQ,jbQ->jbia", "bij,bkj->kib"])
+def test_an_array_with_itself_is_half_of_the_work(dtype, subscripts):
+    x = np.random.default_rng(3).standard_normal((7, 33, 5)).astype(dtype)
+    with numtrn.enabled(min_work=1, target="interpreter", verify=True) as session:
+        symmetric = np.einsum(subscripts, x, x)
+        general = np.einsum(subscripts, x, x.copy())
+    first, second = session.calls
+    assert (first.route, second.route) == ("kernel", "kernel")
+    if dtype == "float32":
+        np.testing.assert_allclose(symmetric, general, rtol=1e-4, atol=1e-4)
+        assert (first.kernel, second.kernel) == ("rank_k", "gemm")
+    else:
+        np.testing.assert_array_equal(symmetric, general)
+        assert first.launches < second.launches

@@ -74,3 +74,34 @@ def test_broadcast_from_one_is_refused():
         Contraction(function="numpy.einsum", dtype="float64", subscripts="ij,jk->ik", shapes=shapes)
     )
     assert "broadcasts from 1 to 5" in refused
+
+
+SYMMETRIC = (
+    "iaQ,jbQ->iajb",
+    "Qia,Qjb->ijab",
+    "ij,kj->ik",
+    "ji,jk->ki",
+    "ikab,jkab->ij",
+    "bij,bkj->bik",
+    "bij,bkj->bki",
+)
+OTHERS = ("ij,jk->ik", "bij,kbj->bik", "aij,bji->ab", "bij,bjk->bik")
+
+
+def folded(subscripts, *, alike):
+    terms = subscripts.split("->")[0].split(",")
+    request = Contraction(
+        function="f", dtype="float64", subscripts=subscripts, shapes=((3,) * len(terms[0]),) * 2, alike=alike
+    )
+    return fold(request).gemm
+
+
+@pytest.mark.parametrize("subscripts", SYMMETRIC)
+def test_an_array_with_itself_is_symmetric(subscripts):
+    assert folded(subscripts, alike=True).structure == "syrk"
+    assert folded(subscripts, alike=False).structure == "general"
+
+
+@pytest.mark.parametrize("subscripts", OTHERS)
+def test_labels_in_other_places_are_another_matrix(subscripts):
+    assert folded(subscripts, alike=True).structure == "general"
