@@ -27,7 +27,7 @@ def factor(n, dtype="float64"):
 def test_a_block_leaves_something_to_multiply(n, block):
     found = largest_block(n, block)
     assert found < n
-    assert found == block or 2 * found >= n
+    assert found == block or 4 * found > n
     upper = halves(n, found)
     assert 0 < upper < n
     assert upper % found == 0
