@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.linalg as sl
-from level3 import (
+from level3_cases import (
     DTYPES,
     LAYOUTS,
     Case,
@@ -30,7 +30,7 @@ from level3 import (
     triangular,
     within,
 )
-from level3 import random as numbers
+from level3_cases import random as numbers
 
 import numtrn
 

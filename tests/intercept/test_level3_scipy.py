@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.linalg as sl
-from level3 import (
+from level3_cases import (
     DTYPES,
     LAYOUTS,
     Case,

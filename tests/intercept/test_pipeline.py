@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.linalg as sl
-from level3 import by_kernel, factors, product, promised, same_bits, solution
+from level3_cases import by_kernel, factors, product, promised, same_bits, solution
 from scipy.linalg.blas import get_blas_funcs
 
 import numtrn
