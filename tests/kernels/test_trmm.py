@@ -31,7 +31,7 @@ def stacked(lower, block):
     tiles = np.arange(m) // TILE
     size = -(-m // block) * block
     padded = np.full((size, size), np.nan)
-    padded[:m, :m] = np.where(tiles[:, None] >= tiles, lower, np.nan)
+    padded[:m, :m] = np.where(tiles[:, None] >= tiles, lower.astype(float), np.nan)
     starts = range(0, size, block)
     parts = [padded[i : i + block, j : j + block].T for i in starts for j in starts if j <= i]
     return np.concatenate(parts).astype(lower.dtype)

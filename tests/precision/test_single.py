@@ -127,7 +127,7 @@ def test_comfortable_float32_goes_to_the_engine_uncopied():
     seen = []
 
     class Engine(ExactEngine):
-        def product(self, lhs, rhs, operand_dtype):
+        def product(self, lhs, rhs, operand_dtype, structure="general"):
             seen.extend((lhs, rhs))
             return super().product(lhs, rhs, operand_dtype)
 
