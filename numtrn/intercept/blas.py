@@ -287,8 +287,6 @@ def observed(
     shapes: tuple[tuple[int, ...], ...],
     work: float,
     reason: str,
-    *,
-    contraction: bool = True,
 ) -> Caught:
     """A call that is only noted, with the reason."""
     request = Routine(
@@ -297,7 +295,7 @@ def observed(
         shapes=shapes,
         work=int(work),
         reason=reason,
-        contraction=contraction,
+        contraction=True,
     )
     return Caught(request, Operands(inputs=()), _never)
 
