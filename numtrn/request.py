@@ -20,6 +20,7 @@ __all__ = [
     "Contraction",
     "Gemm",
     "Host",
+    "Mp2",
     "Operands",
     "Request",
     "Routine",
@@ -188,15 +189,28 @@ class Contraction:
         Such as ``"iaQ,jbQ->iajb"``.
     shapes
         One shape for each operand.
-    alike
-        Whether all operands are one and the same array.
+    strides
+        Bytes from one element to the next, for each axis of each operand; None: all are in C order.
+    same
+        For each operand the place of the first one that is the very same array; empty: no two are.
+    path
+        Given order of contraction: at each step the places of the operands to contract, whose result goes to
+        the end of the list (as `numpy.einsum_path` gives it); None: the plan decides.
+    finder
+        opt_einsum's path finder for the plan to ask, such as ``"auto"``, ``"greedy"`` or ``"optimal"``.
+    memory_limit
+        Most elements of an intermediate result; None: as many as the largest operand or the result has.
     """
 
     function: str
     dtype: str
     subscripts: str
     shapes: tuple[tuple[int, ...], ...]
-    alike: bool = False
+    strides: tuple[tuple[int, ...], ...] | None = None
+    same: tuple[int, ...] = ()
+    path: tuple[tuple[int, ...], ...] | None = None
+    finder: str = "auto"
+    memory_limit: int | None = None
 
     @property
     def extents(self) -> dict[str, int]:
@@ -215,6 +229,59 @@ class Contraction:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Mp2:
+    """Sums over the virtual orbitals a, b for each pair of occupied orbitals i, j of one or two spins.
+
+    Direct d[i, j] = sum_ab T_ab^2 / D_ab and exchange x[i, j] = sum_ab T_ab T_ba / D_ab, with
+    D_ab = e_i + e_j - e_a - e_b and T_ab = (ia|jb). The inputs of its `Operands` are B (nocc, nvir, naux)
+    with (ia|jb) = sum_Q B_iaQ B_jbQ, then the energies of its occupied and of its virtual orbitals; the same
+    three of the second spin follow unless it is the first. Or, with ``naux`` 0, (ia|jb) itself
+    (nocc, nvir, nocc, nvir), and the energies. The result is (2, nocc, nocc) float64, d and x; x is zero
+    where it was not asked for.
+
+    Attributes
+    ----------
+    function, dtype
+        As of a `Gemm`; ``"float32"`` or ``"float64"``.
+    nocc, nvir
+        Occupied and virtual orbitals of the first and the second spin.
+    naux
+        Auxiliary functions; 0 where (ia|jb) is given.
+    same
+        Whether both are one spin, so that d and x are symmetric.
+    exchange
+        Whether x is asked for, which only pairs of one spin have.
+    """
+
+    function: str
+    dtype: str
+    nocc: tuple[int, int]
+    nvir: tuple[int, int]
+    naux: int
+    same: bool = True
+    exchange: bool = True
+
+    @property
+    def pairs(self) -> int:
+        """Pairs to compute: i <= j of one spin."""
+        return _triangle(self.nocc[0]) if self.same else prod(self.nocc)
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds of the integrals; of given ones two for each."""
+        return self.pairs * prod(self.nvir) * (self.naux or 2)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of B, or of the integrals."""
+        (o1, o2), (v1, v2) = self.nocc, self.nvir
+        if not self.naux:
+            return ((o1, v1, o2, v2),)
+        first, second = (o1, v1, self.naux), (o2, v2, self.naux)
+        return (first,) if self.same else (first, second)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Routine:
     """A recognised call that no kernel covers; planning it gives a refusal with the reason.
 
@@ -229,7 +296,7 @@ class Routine:
     contraction: bool
 
 
-Request: TypeAlias = Gemm | Contraction | Solve | Cholesky | Routine
+Request: TypeAlias = Gemm | Contraction | Solve | Cholesky | Mp2 | Routine
 
 
 class Host(Protocol):

@@ -196,7 +196,8 @@ def _einsum(*args: Any, **other: Any) -> Recognised:
         dtype=_dtype(*arrays),
         subscripts=subscripts,
         shapes=tuple(x.shape for x in arrays),
-        alike=all(x is arrays[0] for x in arrays),
+        strides=tuple(x.strides for x in arrays),
+        same=tuple(next(j for j, y in enumerate(arrays) if y is x) for x in arrays),
     )
     extents = request.extents
     shape = tuple(extents[label] for label in subscripts.split("->")[1])

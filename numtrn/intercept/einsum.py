@@ -21,7 +21,7 @@ from numpy import ndarray
 from numtrn.intercept import gate
 from numtrn.intercept.blas import observed
 from numtrn.intercept.private import einsumfunc
-from numtrn.intercept.views import alike
+from numtrn.intercept.views import first_places
 from numtrn.request import Array, Contraction, Operands, Request
 from numtrn.subscripts import parse
 
@@ -205,7 +205,8 @@ def _request(reading: Reading, arrays: tuple[Array, ...], kwargs: dict[str, Any]
         dtype=dtype.name,
         subscripts=reading.subscripts,
         shapes=shapes,
-        alike=alike(arrays),
+        strides=tuple(array.strides for array in arrays),
+        same=first_places(arrays),
     )
 
 

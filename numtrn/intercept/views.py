@@ -15,9 +15,9 @@ from numtrn.request import Array, Triangle
 
 __all__ = [
     "DTYPES",
-    "alike",
     "conjugated",
     "copy_triangle",
+    "first_places",
     "integer_at",
     "letter_at",
     "matrix",
@@ -88,10 +88,13 @@ def conjugated(array: Array, wanted: bool) -> Array:
     return copy
 
 
-def alike(arrays: Sequence[Array]) -> bool:
-    """Whether arrays are the same elements of the same memory, in the same order."""
-    first, *others = ((x.__array_interface__["data"][0], x.shape, x.strides, x.dtype) for x in arrays)
-    return all(other == first for other in others)
+def first_places(arrays: Sequence[Array]) -> tuple[int, ...]:
+    """For each array the place of the first one with the same elements of the same memory in that order."""
+    places: dict[Any, int] = {}
+    return tuple(
+        places.setdefault((x.__array_interface__["data"][0], x.shape, x.strides, x.dtype), place)
+        for place, x in enumerate(arrays)
+    )
 
 
 def copy_triangle(target: Array, source: Array, triangle: Triangle) -> None:

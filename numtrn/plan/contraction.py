@@ -67,7 +67,7 @@ def fold(request: Contraction) -> Folding | str:
     def extent(labels: str) -> int:
         return prod(extents[label] for label in labels)
 
-    symmetric = request.alike and _is_mirrored(first, second, batch + contracted)
+    symmetric = request.same == (0, 0) and _is_mirrored(first, second, batch + contracted)
     gemm = Gemm(
         function=request.function,
         dtype=request.dtype,

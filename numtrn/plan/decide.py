@@ -20,7 +20,7 @@ from numtrn.plan.tiling import Tiling, tile_gemm
 from numtrn.plan.trsm import TRSM_LIMIT, tile_trsm
 from numtrn.plan.words import prefers_karatsuba, tile_karatsuba, tile_least, tile_products
 from numtrn.precision import Scheme, choose
-from numtrn.request import Cholesky, Contraction, Gemm, Request, Routine, Solve
+from numtrn.request import Cholesky, Contraction, Gemm, Mp2, Request, Routine, Solve
 
 __all__ = ["DEFAULT_MIN_WORK", "DTYPES", "make_plan", "make_tilings", "threshold"]
 
@@ -83,6 +83,8 @@ def make_plan(
             raise _RefusedError(request.reason)
         if request.dtype not in DTYPES:
             raise _RefusedError(f"{request.dtype} has no kernel; {', '.join(DTYPES)} do")
+        if isinstance(request, Mp2):
+            raise _RefusedError("MP2 energies have no kernel yet")
         if isinstance(request, Solve | Cholesky):
             return _blocked(request, options, target, probed)
         return _product(request, options, target, probed)

@@ -91,7 +91,11 @@ OTHERS = ("ij,jk->ik", "bij,kbj->bik", "aij,bji->ab", "bij,bjk->bik")
 def folded(subscripts, *, alike):
     terms = subscripts.split("->")[0].split(",")
     request = Contraction(
-        function="f", dtype="float64", subscripts=subscripts, shapes=((3,) * len(terms[0]),) * 2, alike=alike
+        function="f",
+        dtype="float64",
+        subscripts=subscripts,
+        shapes=((3,) * len(terms[0]),) * 2,
+        same=(0, 0) if alike else (0, 1),
     )
     return fold(request).gemm
 
