@@ -1,7 +1,7 @@
 """Carry out a plan: fold the operands, have precision and the engine compute the product, unfold it.
 
 Precision decides what is multiplied (`numtrn.precision`), the engine makes it (`numtrn.engine`); solves and
-factorisations are many products (`numtrn.blocked`). Results are computed aside: nothing the caller owns is
+factorisations are many products (`numtrn.blocked`), and so are pair energies (`numtrn.pairs`). Results are computed aside: nothing the caller owns is
 written here.
 """
 
@@ -15,7 +15,8 @@ import numpy as np
 from numtrn.blocked import Blocked, run_blocked
 from numtrn.engine import KernelEngine
 from numtrn.operands import as_asked, as_gemm
-from numtrn.plan import BlockedPlan, Plan
+from numtrn.pairs import PairSums, run_pairs
+from numtrn.plan import BlockedPlan, Mp2Plan, Plan
 from numtrn.precision import Product, gemm
 from numtrn.request import Array, Operands
 from numtrn.targets import Target
@@ -35,7 +36,7 @@ class Outcome:
     ----------
     value
         The result: C (batch, m, n) with alpha and beta applied, an einsum's result with its axes in the
-        order of the output term, or a solution or factor. A fresh array, or a view of one.
+        order of the output term, a solution or factor, or pair sums. A fresh array, or a view of one.
     launches, bytes
         Kernel launches, and bytes moved there and back.
     slices
@@ -49,6 +50,8 @@ class Outcome:
         column; see `numtrn.precision.records.Product`.
     note
         What the data made of the plan; may be empty.
+    errors
+        Of pair energies: the bound of each, (nocc, nocc), of direct and exchange alike.
     """
 
     value: Array
@@ -59,9 +62,10 @@ class Outcome:
     bound: float
     underflow: float
     note: str
+    errors: Array | None = None
 
 
-def launch(plan: Plan | BlockedPlan, operands: Operands, target: Target) -> Outcome:
+def launch(plan: Plan | BlockedPlan | Mp2Plan, operands: Operands, target: Target) -> Outcome:
     """Run a plan on its operands.
 
     Parameters
@@ -86,6 +90,8 @@ def launch(plan: Plan | BlockedPlan, operands: Operands, target: Target) -> Outc
     if isinstance(plan, BlockedPlan):
         blocked = run_blocked(plan, operands, engine)
         return _outcome(engine, blocked.value, blocked)
+    if isinstance(plan, Mp2Plan):
+        return _of_pairs(engine, run_pairs(plan, operands, engine))
     with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
         a, b = as_gemm(plan, operands)
     silent = plan.request.function.startswith(SILENT)
@@ -93,6 +99,20 @@ def launch(plan: Plan | BlockedPlan, operands: Operands, target: Target) -> Outc
         computed = gemm(plan.scheme, a, b, engine, structure=plan.gemm.structure)
     with np.errstate(all="ignore"):
         return _outcome(engine, as_asked(plan, computed.value, operands), computed)
+
+
+def _of_pairs(engine: KernelEngine, sums: PairSums) -> Outcome:
+    return Outcome(
+        value=sums.value,
+        launches=engine.launches,
+        bytes=engine.bytes,
+        slices=sums.slices,
+        form=engine.form,
+        bound=sums.bound,
+        underflow=0.0,
+        note=sums.note,
+        errors=sums.errors,
+    )
 
 
 def _outcome(engine: KernelEngine, value: Array, computed: Product | Blocked) -> Outcome:

@@ -15,7 +15,8 @@ import numpy as np
 from numtrn.errors import VerificationError
 from numtrn.launch import Outcome
 from numtrn.operands import as_asked, as_gemm, as_scaled, as_triangular, outer_alpha, with_real_diagonal
-from numtrn.plan import BlockedPlan, Plan
+from numtrn.pairs import by_numpy
+from numtrn.plan import BlockedPlan, Mp2Plan, Plan
 from numtrn.request import Array, Cholesky, Operands
 
 __all__ = ["verify"]
@@ -35,7 +36,7 @@ class _Part:
     allowed: Array
 
 
-def verify(plan: Plan | BlockedPlan, operands: Operands, outcome: Outcome) -> None:
+def verify(plan: Plan | BlockedPlan | Mp2Plan, operands: Operands, outcome: Outcome) -> None:
     """Compute the call with NumPy too and compare componentwise; of a solve or a factor, the residual.
 
     NumPy's own product of K terms in a type of unit roundoff u errs by at most (K + 1) u |A||B| (N. Higham,
@@ -50,6 +51,9 @@ def verify(plan: Plan | BlockedPlan, operands: Operands, outcome: Outcome) -> No
     with np.errstate(all="ignore"):
         if isinstance(plan, BlockedPlan):
             _check_residual(plan, operands, outcome)
+            return
+        if isinstance(plan, Mp2Plan):
+            _check_pairs(plan, operands, outcome)
             return
         a, b = as_gemm(plan, operands)
         real, imaginary = _reference(plan, outcome, a, b)
@@ -140,6 +144,18 @@ def _check_residual(plan: BlockedPlan, operands: Operands, outcome: Outcome) -> 
         raise VerificationError(_violation(plan, made, given, allowed, wrong))
 
 
+def _check_pairs(plan: Mp2Plan, operands: Operands, outcome: Outcome) -> None:
+    """Look for pair sums that are further from NumPy's than both bounds allow."""
+    extended = EXTENDED and plan.request.work <= AFFORDABLE
+    expected = by_numpy(plan.request, operands, np.longdouble if extended else np.float64)
+    rounding = float(np.finfo(np.float64).eps) * np.abs(expected.value)
+    allowed = outcome.errors + expected.errors + rounding
+    wrong = ~(np.abs(outcome.value - expected.value) <= allowed)
+    wrong &= ~(np.isnan(outcome.value) & np.isnan(expected.value)) & (outcome.value != expected.value)
+    if wrong.any():
+        raise VerificationError(_violation(plan, outcome.value, expected.value, allowed, wrong))
+
+
 @dataclass(frozen=True, slots=True)
 class _Vanished:
     """What underflow may leave of T X, beside the promise: in the engine's type, and in the dtype."""
@@ -156,7 +172,7 @@ class _Vanished:
         return allowed
 
 
-def _violation(plan: Plan | BlockedPlan, value: Array, expected: Array, allowed: Array, wrong: Array) -> str:
+def _violation(plan: Plan | BlockedPlan | Mp2Plan, value: Array, expected: Array, allowed: Array, wrong: Array) -> str:
     where = tuple(int(index) for index in np.argwhere(wrong)[0])
     return (
         f"{plan.request.function}: {int(wrong.sum())} of {wrong.size} elements of kernel {plan.kernel} "

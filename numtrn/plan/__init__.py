@@ -2,7 +2,18 @@
 
 from numtrn.plan.blocked import BlockedPlan
 from numtrn.plan.decide import DEFAULT_MIN_WORK, DTYPES, make_plan, threshold
+from numtrn.plan.mp2 import Mp2Plan
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.tiling import Tiling
 
-__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "BlockedPlan", "Plan", "Refusal", "Tiling", "make_plan", "threshold"]
+__all__ = [
+    "DEFAULT_MIN_WORK",
+    "DTYPES",
+    "BlockedPlan",
+    "Mp2Plan",
+    "Plan",
+    "Refusal",
+    "Tiling",
+    "make_plan",
+    "threshold",
+]

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
-from numtrn.plan import host
+from numtrn.plan import host, mp2
 from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, promise, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
+from numtrn.plan.mp2 import Mp2Plan
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.structured import tile_structured
 from numtrn.plan.tiling import Tiling, tile_gemm
@@ -58,7 +59,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 def make_plan(
     request: Request, options: Options, target: str, probed: Mapping[str, str] = NOTHING
-) -> Plan | BlockedPlan | Refusal:
+) -> Plan | BlockedPlan | Mp2Plan | Refusal:
     """Decide who computes a request.
 
     Parameters
@@ -75,7 +76,7 @@ def make_plan(
 
     Returns
     -------
-    Plan, BlockedPlan or Refusal
+    Plan, BlockedPlan, Mp2Plan or Refusal
         All say why.
     """
     try:
@@ -84,7 +85,7 @@ def make_plan(
         if request.dtype not in DTYPES:
             raise _RefusedError(f"{request.dtype} has no kernel; {', '.join(DTYPES)} do")
         if isinstance(request, Mp2):
-            raise _RefusedError("MP2 energies have no kernel yet")
+            return _pair_energies(request, options, target, probed)
         if isinstance(request, Solve | Cholesky):
             return _blocked(request, options, target, probed)
         return _product(request, options, target, probed)
@@ -184,6 +185,67 @@ def _blocked(
     )
 
 
+def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[str, str]) -> Mp2Plan:
+    """The plan of pair energies: the fp32 kernel that keeps integrals on the chip, or products of blocks."""
+    if request.work == 0:
+        raise _RefusedError(f"no pairs: nocc {request.nocc}, nvir {request.nvir}")
+    _large_enough(request.work, options, target)
+    chip, given = CHIPS[options.chip], not request.naux
+    scheme = _scheme(request.dtype, options, max(1, request.naux), probed)
+    fused = mp2.is_fused(request, scheme)
+    if given and not (fused and options.min_work is not None):
+        raise _RefusedError("no product in it: sums of given integrals are bound by reading them")
+    if fused:
+        return _fused_energies(request, scheme, options, target)
+    sizes = mp2.block_sizes(request)
+    steps = mp2.products(request, sizes)
+
+    def predicted(slices: int | None = None) -> Prediction:
+        each = (_predict(g, scheme, make_tilings(g, scheme, chip, slices), chip) * count for g, count in steps)
+        epilogue = Prediction(device=0.0, link=0.0, fixed=mp2.epilogue_seconds(request))
+        return sum(each, start=epilogue)
+
+    prediction = predicted()
+    merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
+    if merit.numpy_seconds is not None:
+        most = _affordable(scheme, request.naux, predicted, merit.numpy_seconds)
+        scheme = replace(scheme, maximum_slices=most)
+    return Mp2Plan(
+        request=request,
+        scheme=scheme,
+        kernel=scheme.kernel,
+        block=sizes,
+        products=steps,
+        device_bytes=max(mp2.device_bytes(make_tilings(gemm, scheme, chip)) for gemm, _ in steps),
+        host_bytes=mp2.host_bytes(request, sizes),
+        target=target,
+        chip=chip.name,
+        prediction=prediction,
+        numpy_seconds=merit.numpy_seconds,
+        reason=merit.reason,
+    )
+
+
+def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str) -> Mp2Plan:
+    """The plan of the kernel that keeps integrals on the chip."""
+    prediction, device_bytes = mp2.predict_fused(request, scheme, CHIPS[options.chip])
+    merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
+    return Mp2Plan(
+        request=request,
+        scheme=scheme,
+        kernel=mp2.FUSED if request.naux else mp2.GIVEN,
+        block=request.nocc,
+        products=(),
+        device_bytes=device_bytes,
+        host_bytes=0,
+        target=target,
+        chip=options.chip,
+        prediction=prediction,
+        numpy_seconds=merit.numpy_seconds,
+        reason=merit.reason,
+    )
+
+
 def _kernel(request: Solve | Cholesky, scheme: Scheme, direct: int) -> str:
     """The kernel that most of the work is for."""
     if not direct:
@@ -214,13 +276,18 @@ class _Merit(NamedTuple):
     numpy_seconds: float | None = None
 
 
-def _merit(work: int, prediction: Prediction, dtype: str, options: Options, target: str) -> _Merit:
-    """The one comparison: predicted device, link and calls against predicted BLAS on this host."""
+def _merit(
+    work: int, prediction: Prediction, dtype: str, options: Options, target: str, beside: float = 0.0
+) -> _Merit:
+    """The one comparison: predicted device, link and calls against predicted BLAS on this host.
+
+    ``beside`` are seconds of NumPy that are no products.
+    """
     if options.min_work is not None:
         return _Merit(f"{work:,} multiply-adds, min_work is {options.min_work:,}")
     if target != "neuron":
         return _Merit(f"{work:,} multiply-adds, the plan's least is {DEFAULT_MIN_WORK:,}")
-    numpy_seconds = host.predicted_seconds(work, dtype)
+    numpy_seconds = host.predicted_seconds(work, dtype) + beside
     reason = f"device, link and calls {prediction.total:.2g} s against NumPy {numpy_seconds:.2g} s, predicted"
     if prediction.total >= numpy_seconds:
         raise _RefusedError(reason)
