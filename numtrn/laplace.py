@@ -1,13 +1,13 @@
 r"""1/x as a sum of exponentials, with a proven error: the quadrature of Laplace-transformed MP2.
 
-1/x = \int exp(-x t) dt, t from 0 on, becomes with t = exp(s) an integral over all s, for which the trapezoidal
-rule of step h has a relative error of at most 2 sum over n >= 1 of |Gamma(1 + 2 pi i n / h)|, by Poisson's
-summation (G. Beylkin, L. Monzon, Appl. Comput. Harmon. Anal. 28, 131 (2010)), and |Gamma(1 + i y)|^2 is
+1/x = \int exp(-x t) dt, t from 0 on, becomes with t = exp(s) an integral over all s. For that the
+trapezoidal rule of step h has a relative error of at most 2 sum over n >= 1 of |Gamma(1 + 2 pi i n / h)|, by
+Poisson's summation (G. Beylkin, L. Monzon, Appl. Comput. Harmon. Anal. 28, 131 (2010)); |Gamma(1 + i y)|^2 is
 pi y / sinh(pi y). For x in [1, R]:
 
 - what is left out above is largest for x = 1, and summed;
 - what is left out below is at most R h exp(s) / (1 - exp(-h)), s the last point kept;
-- the points t <= c = 1/R, of total weight W, are replaced by the m of the Gauss rule of that discrete measure.
+- the points t <= c = 1/R, of total weight W, are replaced by the m of the Gauss rule of that measure.
   Its error for exp(-x t) is at most x^(2m) / (2m)! times the integral of the square of its monic orthogonal
   polynomial, which that of Chebyshev's, at most 2 (c/4)^m, exceeds: 4 R W (R c / 4)^(2m) / (2m)! in all.
 
@@ -28,13 +28,16 @@ __all__ = ["Quadrature", "quadrature"]
 TOLERANCES = (1e-13, 1e-1)
 """Range of relative errors that can be asked for; rounding of the weights is 1e-15."""
 
+ROUNDED = 1e-14
+"""Relative error of a sum with points and weights in float64, generously."""
+
 FURTHER = 64
 """Points beyond the last that are looked at; the summand falls as exp(-exp(s))."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quadrature:
-    """1/x is sum over k of weights[k] exp(-points[k] x), up to a relative ``error``, for least <= x <= most."""
+    """1/x is the sum of weights[k] exp(-points[k] x), up to a relative ``error``, for least <= x <= most."""
 
     points: Array
     weights: Array
@@ -77,7 +80,7 @@ def quadrature(least: float, most: float, tolerance: float) -> Quadrature:
     beyond = np.exp(np.log(points[kept][-1]) + step * np.arange(1, FURTHER))
     error = _aliasing(step) + part + step * float((beyond * np.exp(-beyond)).sum())
     few, more = _compressed(points[kept], weights[kept], ratio, part)
-    return Quadrature(points=few[0] / least, weights=few[1] / least, error=error + more)
+    return Quadrature(points=few[0] / least, weights=few[1] / least, error=error + more + ROUNDED)
 
 
 def _aliasing(step: float) -> float:

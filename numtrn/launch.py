@@ -1,8 +1,8 @@
 """Carry out a plan: fold the operands, have precision and the engine compute the product, unfold it.
 
-Precision decides what is multiplied (`numtrn.precision`), the engine makes it (`numtrn.engine`); solves and
-factorisations are many products (`numtrn.blocked`), and so are pair energies (`numtrn.pairs`). Results are computed aside: nothing the caller owns is
-written here.
+Precision decides what is multiplied (`numtrn.precision`), the engine makes it (`numtrn.engine`); solves,
+factorisations (`numtrn.blocked`) and pair energies (`numtrn.pairs`) are many products. Results are computed
+aside: nothing the caller owns is written here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MP2 correlation energies: density-fitted, from given integrals, and opposite-spin ones by Laplace transform.
+"""MP2 correlation energies: density-fitted, from given integrals, and by Laplace transform.
 
 The energies are those of PySCF's ``mp.dfmp2``, ``mp.dfump2``, ``mp.MP2`` and ``mp.UMP2``, opposite-spin and
 same-spin parts apart. Inside a ``with numtrn.enabled(...)`` block calls take its settings and leave their
@@ -266,7 +266,7 @@ def laplace_sos_energy(
     least, most = (sum(ends) * (2 if len(spins) == 1 else 1) for ends in (lows, highs))
     if not least > 0:
         raise ValueError(
-            "laplace_sos_energy takes occupied orbitals below all virtual ones, as 1/x has no transform else; "
+            "laplace_sos_energy takes occupied orbitals below all virtual ones, else 1/x has no transform; "
             f"got a least denominator of {least:.3g} Eh. Use df_energy"
         )
     sums, errors = [], []
@@ -473,7 +473,7 @@ def _sum(x: Array) -> float:
 def _of_three(ovov: Any) -> tuple[Any, Any, Any]:
     if not isinstance(ovov, (tuple, list)) or len(ovov) != 3:
         raise ValueError(
-            "of an unrestricted reference ovov is three: (alpha alpha, alpha beta, beta beta), as eps_occ is a "
+            "of an unrestricted reference ovov is three: (alpha alpha, alpha beta, beta beta), and eps_occ a "
             f"pair; got {type(ovov).__name__}"
         )
     return ovov[0], ovov[1], ovov[2]
@@ -574,13 +574,14 @@ def _transformed(block: OpenBlock, spin: Spin, point: float) -> _Transformed:
     exponents = (spin.e_occ[:, np.newaxis] - spin.e_vir) * (point / 2)
     for start in range(0, nocc, each):
         part = slice(start, start + each)
-        scaled = (spin.b[part] * np.exp(exponents[part]).astype(spin.b.dtype)[:, :, np.newaxis]).reshape(-1, naux)
-        made = _symmetric(block, scaled)
+        factors = np.exp(exponents[part]).astype(spin.b.dtype)
+        scaled = spin.b[part] * factors[:, :, np.newaxis]
+        made = _symmetric(block, scaled.reshape(-1, naux))
         total += made.value
         worst, pieces = max(worst, made.relative), pieces + 1
     # exp errs by its argument's error, twice for both factors; the scaled element is rounded.
     unit = float(np.finfo(spin.b.dtype).eps) / 2
-    scaling = (2 * float(np.abs(exponents).max(initial=0.0)) * 4 * UNIT) + 4 * unit
+    scaling = 8 * UNIT * float(np.abs(exponents).max(initial=0.0)) + 8 * unit
     return _Transformed(total, (worst + scaling + pieces * UNIT) * (1 + scaling))
 
 
@@ -611,14 +612,13 @@ def _symmetric(block: OpenBlock, scaled: Array) -> _Transformed:
 def _contracted(first: _Transformed, second: _Transformed) -> tuple[float, float]:
     """Sum of X_PQ Y_PQ, and how far off it may be.
 
-    X errs by c |b_P||b_Q|, and |b_P|^2 is X_PP: by Cauchy-Schwarz the sum over PQ of |Y_PQ| c |b_P||b_Q| is at
-    most c |Y| tr X, Frobenius' norm.
+    X errs by c |b_P||b_Q|, and |b_P|^2 is X_PP: by Cauchy-Schwarz the sum over PQ of |Y_PQ| c |b_P||b_Q| is
+    at most c |Y| tr X, Frobenius' norm.
     """
     value = float(np.einsum("PQ,PQ->P", first.value, second.value).sum())
     norms = [float(np.linalg.norm(side.value)) for side in (first, second)]
-    traces = [
-        float(np.trace(side.value)) / (1 - min(0.5, side.relative * (1 + 2.0**-20))) for side in (first, second)
-    ]
-    lost = [side.relative * trace for side, trace in zip((first, second), traces, strict=True)]
+    least = [1 - min(0.5, side.relative) * (1 + 2.0**-20) for side in (first, second)]
+    traces = [np.trace(side.value) / part for side, part in zip((first, second), least, strict=True)]
+    lost = [side.relative * float(trace) for side, trace in zip((first, second), traces, strict=True)]
     rounding = (2 * len(first.value) + 2) * UNIT * norms[0] * norms[1]
     return value, (norms[1] * lost[0] + norms[0] * lost[1] + lost[0] * lost[1] + rounding) * (1 + 2.0**-20)

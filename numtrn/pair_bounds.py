@@ -3,20 +3,21 @@ r"""How far pair sums of MP2 may be from exact ones: computed for each call from
 Let T be the exact integrals of a pair (i, j), t = T + E what was computed, D_ab its denominators, all of one
 sign, and ||M||^2 the weighted norm sum_ab M_ab^2 / |D_ab|, so that |d| = ||T||^2.
 
-1. Componentwise |E_ab| <= c sum_Q |B_iaQ||B_jbQ| + w, with c from the promise of the product and w for what
-   underflows. By Cauchy-Schwarz the sum is at most |B_ia||B_jb|, norms over Q. So
+1. |E_ab| <= c |B_ia||B_jb| + w, norms over Q, with c from the promise of the product and w for what
+   underflows. Products of digits promise that (`numtrn.precision.gemm`, normwise); of a promise of c |B||B|^T
+   for each element it follows by Cauchy-Schwarz. So
    ||E|| <= r = (c n_i n_j + sqrt(v1 v2) w) / sqrt(Dmin), with n_i^2 = sum_a |B_ia|^2 and Dmin the least |D|.
 2. | ||t||^2 - ||T||^2 | <= ||E|| (||t|| + ||T||) <= 2 r ||t|| + r^2, as ||T|| <= ||t|| + r.
 3. Exchange, sum_ab T_ab T_ba / D_ab, is the inner product of T with its transpose; D is symmetric there, so
-   that both have the same norm: t_ab t_ba - T_ab T_ba = t_ab E_ba + E_ab t_ba - E_ab E_ba gives 2 r ||t|| + r^2
-   again, by Cauchy-Schwarz of the weighted norm.
+   that both have the same norm: t_ab t_ba - T_ab T_ba = t_ab E_ba + E_ab t_ba - E_ab E_ba gives
+   2 r ||t|| + r^2 again, by Cauchy-Schwarz of the weighted norm.
 4. The epilogue rounds, in arithmetic of unit u: D = (e_i + e_j) - (e_a + e_b) errs by
    u (|e_i| + |e_j| + |e_a| + |e_b|) + u |D|; a quotient, a product and sums over b, then over a, by
    (v1 + v2 + 3) u. With p the sum of these, relative to |D|, sums err by at most p / (1 - p) ||t||^2, the
-   exchange too, as |t_ab t_ba| sums to at most ||t||^2. Of what was computed, s, ||t||^2 <= |s| / (1 - p). What
+   exchange too, as |t_ab t_ba| sums to at most ||t||^2. Of the computed d, ||t||^2 <= |d| / (1 - p). What
    vanishes in t_ab / D_ab and in the products adds v1 v2 (1 + n_i n_j) times the least positive number.
 
-Where denominators have both signs |d| says nothing of ||t||, and n_i n_j (1 + c) / sqrt(Dmin) takes its place.
+Where denominators have both signs |d| says nothing of ||t||: n_i n_j (1 + c) / sqrt(Dmin) takes its place.
 The formulas themselves round, for which `SPARE` is added.
 """
 

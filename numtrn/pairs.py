@@ -1,4 +1,4 @@
-"""Pair sums of MP2: integrals of blocks of occupied orbitals by kernels, their sums on the host; or all in one.
+"""Pair sums of MP2: integrals of blocks of occupied orbitals by kernels, sums on the host; or all in one.
 
 In float64 T of a pair of blocks is a product of digits and its sums are made here from it, so that nothing of
 the size of (ia|jb) exists. In fp32 a kernel makes integrals and sums (`numtrn.fused`), and T stays on the
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,10 @@ from numtrn.request import Array, Mp2, Operands, Structure
 __all__ = ["PairSums", "by_numpy", "given_sums", "run_pairs", "spins_of"]
 
 FLOAT32_MORE = 32
-"""Roundings of a term in the fp32 kernel beside those of sums: reciprocal, products, partial sums."""
+"""Roundings of a term in the fp32 kernel: the root of a denominator, products. Sums are of one partition, of
+all columns of the rows that it holds."""
+
+PARTITIONS = 128
 
 FLOAT32_ENERGIES = 3
 """Roundings of an energy there: of itself, of its sum with another, and of both sums."""
@@ -158,7 +162,8 @@ def _slab_norms(slab: Array) -> Array:
     """Norm of T for each j, (o2,), of a slab (v1, o2, v2)."""
     with np.errstate(all="ignore"):
         largest = float(np.max(np.abs(slab), initial=0.0)) or 1.0
-        return np.array([largest * np.linalg.norm(t.astype(np.float64) / largest) for t in slab.swapaxes(0, 1)])
+        scaled = (t.astype(np.float64) / largest for t in slab.swapaxes(0, 1))
+        return np.array([largest * float(np.linalg.norm(t)) for t in scaled])
 
 
 # ---- In fp32, all in one kernel ----
@@ -170,12 +175,13 @@ def _fused(plan: Mp2Plan, first: Spin, second: Spin, engine: KernelEngine) -> Pa
     gap, signed = least_denominators(first, second)
     largest = max(np.max(np.abs(e)) for e in (first.e_occ, first.e_vir, second.e_occ, second.e_vir))
     if not signed or gap.min() < FEWEST_UNITS * FLOAT32_UNIT * largest:
-        raise Declined("occupied and virtual orbitals meet in energy, so that a denominator may vanish in fp32")
+        raise Declined("occupied and virtual orbitals meet in energy: a denominator may vanish in fp32")
     tf32 = plan.scheme.operand_dtype == "tfloat32"
     if plan.kernel == GIVEN:
         _declined_range(first.b)
-        energies = (first.e_occ, first.e_vir) if request.same else (*_energies(first), *_energies(second))
-        value = fused.block_sums(engine, first.b, *energies, same=request.same, exchange=request.exchange)
+        t = first.b.astype(np.float32, copy=False)
+        other = None if request.same else _energies(second)
+        value = fused.block_sums(engine, t, _energies(first), other, exchange=request.exchange)
         scale = np.array([_slab_norms(slab) for slab in first.b])
     else:
         sides = [(_single(spin.b), *_energies(spin)) for spin in (first, second)[: 1 if request.same else 2]]
@@ -188,7 +194,7 @@ def _fused(plan: Mp2Plan, first: Spin, second: Spin, engine: KernelEngine) -> Pa
         vanished=max(1, request.naux) * float(np.finfo(np.float32).tiny),
         unit=FLOAT32_UNIT,
         energies=FLOAT32_ENERGIES,
-        more=FLOAT32_MORE,
+        more=FLOAT32_MORE + request.nvir[0] * ceil(request.nvir[1] / PARTITIONS),
     )
     errors = pair_errors(value[0], first, second, precision, scale)
     return PairSums(value=value, errors=errors)
@@ -248,7 +254,7 @@ class _Work:
         scheme = self.plan.scheme
         a, b = a.astype(scheme.dtype, copy=False), b.astype(scheme.dtype, copy=False)
         try:
-            made = gemm(scheme, a[np.newaxis], b[np.newaxis], self.engine, structure=structure)
+            made = gemm(scheme, a[np.newaxis], b[np.newaxis], self.engine, structure, normwise=True)
         except Declined as declined:
             self.by_numpy += 1
             self.declined = declined.reason

@@ -172,7 +172,9 @@ class _Vanished:
         return allowed
 
 
-def _violation(plan: Plan | BlockedPlan | Mp2Plan, value: Array, expected: Array, allowed: Array, wrong: Array) -> str:
+def _violation(
+    plan: Plan | BlockedPlan | Mp2Plan, value: Array, expected: Array, allowed: Array, wrong: Array
+) -> str:
     where = tuple(int(index) for index in np.argwhere(wrong)[0])
     return (
         f"{plan.request.function}: {int(wrong.sum())} of {wrong.size} elements of kernel {plan.kernel} "

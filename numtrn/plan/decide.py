@@ -200,23 +200,19 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
     sizes = mp2.block_sizes(request)
     steps = mp2.products(request, sizes)
 
-    def predicted(slices: int | None = None) -> Prediction:
-        each = (_predict(g, scheme, make_tilings(g, scheme, chip, slices), chip) * count for g, count in steps)
-        epilogue = Prediction(device=0.0, link=0.0, fixed=mp2.epilogue_seconds(request))
-        return sum(each, start=epilogue)
-
-    prediction = predicted()
+    slices = scheme.normwise_slices(request.naux)
+    cut = [(make_tilings(gemm, scheme, chip, slices), count) for gemm, count in steps]
+    prediction = Prediction(device=0.0, link=0.0, fixed=mp2.epilogue_seconds(request))
+    for tilings, count in cut:
+        prediction += _predict_tilings(tilings, scheme, chip) * count
     merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
-    if merit.numpy_seconds is not None:
-        most = _affordable(scheme, request.naux, predicted, merit.numpy_seconds)
-        scheme = replace(scheme, maximum_slices=most)
     return Mp2Plan(
         request=request,
         scheme=scheme,
         kernel=scheme.kernel,
         block=sizes,
         products=steps,
-        device_bytes=max(mp2.device_bytes(make_tilings(gemm, scheme, chip)) for gemm, _ in steps),
+        device_bytes=max(mp2.device_bytes(tilings) for tilings, _ in cut),
         host_bytes=mp2.host_bytes(request, sizes),
         target=target,
         chip=chip.name,
@@ -330,10 +326,17 @@ def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip
     """Times of a plan's launches, with the guard product where the data choose the slices."""
     guard = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n)
     if guard is None:
-        passes = chip.fp32_passes if scheme.operand_dtype == "float32" else 1
-        return sum((predict(tiling, passes, chip) for tiling in tilings), start=NO_TIME)
+        return _predict_tilings(tilings, scheme, chip)
     least = tile_least(guard.batch, guard.m, guard.k, guard.n)
-    return predict_words(tilings, chip) + predict(least, 1, chip)
+    return _predict_tilings(tilings, scheme, chip) + predict(least, 1, chip)
+
+
+def _predict_tilings(tilings: tuple[Tiling, ...], scheme: Scheme, chip: Chip) -> Prediction:
+    """The same without a guard."""
+    if scheme.maximum_slices is not None:
+        return predict_words(tilings, chip)
+    passes = chip.fp32_passes if scheme.operand_dtype == "float32" else 1
+    return sum((predict(tiling, passes, chip) for tiling in tilings), start=NO_TIME)
 
 
 def _predict_blocked(

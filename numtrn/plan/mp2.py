@@ -114,8 +114,8 @@ class Mp2Plan:
             f"{request.work:,} multiply-adds",
             f"  scheme    {self.scheme.name}: {self.scheme.description}",
             *self._route(),
-            f"  memory    {self.device_bytes / 1e6:,.1f} MB on the device, {self.host_bytes / 1e6:,.1f} MB on "
-            f"the host; all of (ia|jb) would be {_all(request) / 1e6:,.1f} MB",
+            f"  memory    {self.device_bytes / 1e6:,.1f} MB on the device, {self.host_bytes / 1e6:,.1f} MB "
+            f"on the host; all of (ia|jb) would be {_all(request) / 1e6:,.1f} MB",
             f"  target    {self.target}, {self.chip}",
             f"  predicted {self.prediction} (from published figures, not measured)",
         ]
@@ -176,9 +176,7 @@ def blocks(nocc: int, size: int) -> list[tuple[int, int, int]]:
 
 def products(request: Mp2, sizes: tuple[int, int]) -> tuple[tuple[Gemm, int], ...]:
     """Products between blocks, and how often each occurs; of one spin those of I <= J."""
-    first, second = (
-        len(blocks(o, size)) for o, size in zip(request.nocc, sizes, strict=True)
-    )
+    first, second = (len(blocks(o, size)) for o, size in zip(request.nocc, sizes, strict=True))
     if not request.same:
         return ((_product(request, sizes, "general"), first * second),)
     found = Counter({_product(request, sizes, "syrk"): first})
