@@ -357,13 +357,12 @@ def _real(x: Any, name: str) -> Array:
         raise TypeError(f"{name} is real; complex orbitals are not supported, got {array.dtype}")
     if array.dtype.kind in "biu":
         return array.astype(np.float64)
-    if array.dtype == np.float16:
+    if array.dtype.newbyteorder("=") == np.float16:
         return array.astype(np.float32)
-    if array.dtype not in (np.float32, np.float64):
+    native = array.dtype.newbyteorder("=")
+    if native not in (np.float32, np.float64):
         raise TypeError(f"{name} is float32, float64 or of integers; got {array.dtype}. Convert it first")
-    if not array.dtype.isnative:
-        return array.astype(array.dtype.newbyteorder("="))
-    return array
+    return array.astype(native, copy=False)
 
 
 def _ordered(b: Array, nocc: int, nvir: int, axes: str) -> Array:

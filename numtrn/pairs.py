@@ -54,7 +54,7 @@ class PairSums:
     errors
         (o1, o2): bound for d, and for x alike.
     slices
-        Most digit planes that a product took, or None.
+        Digit planes of the products, or None.
     note
         What the data made of the plan.
     """
@@ -86,8 +86,8 @@ def run_pairs(plan: Mp2Plan, operands: Operands, engine: KernelEngine) -> PairSu
     Raises
     ------
     Declined
-        When energies are not finite, when a denominator cannot be told from zero in fp32, when no block was
-        for a kernel, or when NumPy is to raise what `np.errstate` or a filter of warnings asks for.
+        When energies are not finite, when a denominator cannot be told from zero in fp32, when a product may
+        overflow, or when NumPy is to raise what `np.errstate` or a filter of warnings asks for.
     """
     request = plan.request
     first, second = spins_of(request, operands)
@@ -101,9 +101,8 @@ def run_pairs(plan: Mp2Plan, operands: Operands, engine: KernelEngine) -> PairSu
         sums, relative = _by_blocks(request, first, second, plan.block, work.product)
     except (FloatingPointError, RuntimeWarning) as raised:  # by errstate or a filter of warnings: the user's
         raise Declined(f"a denominator vanishes, and NumPy raises {type(raised).__name__}") from raised
-    if not work.by_kernels:
-        raise Declined(f"no block for a kernel: {work.declined}")
-    return _judged(request, sums, relative, first, second, slices=work.slices, note=work.note())
+    note = "; ".join(filter(None, work.notes))
+    return _judged(request, sums, relative, first, second, slices=work.slices, note=note)
 
 
 def by_numpy(request: Mp2, operands: Operands, wide: Any = np.float64) -> PairSums:
@@ -244,34 +243,16 @@ class _Work:
     plan: Mp2Plan
     engine: KernelEngine
     slices: int | None = None
-    by_kernels: int = 0
-    by_numpy: int = 0
-    declined: str = ""
     notes: dict[str, None] = field(default_factory=dict)
 
     def product(self, a: Array, b: Array, structure: Structure) -> _Tile:
-        """AB by kernels, or by NumPy where the data make that the better place."""
+        """AB by kernels."""
         scheme = self.plan.scheme
         a, b = a.astype(scheme.dtype, copy=False), b.astype(scheme.dtype, copy=False)
-        try:
-            made = gemm(scheme, a[np.newaxis], b[np.newaxis], self.engine, structure, normwise=True)
-        except Declined as declined:
-            self.by_numpy += 1
-            self.declined = declined.reason
-            return _Tile(np.matmul(a, b), (a.shape[1] + 1) * scheme.own_unit)
-        self.by_kernels += 1
-        if made.slices is not None:
-            self.slices = max(self.slices or 0, made.slices)
+        made = gemm(scheme, a[np.newaxis], b[np.newaxis], self.engine, structure, normwise=True)
+        self.slices = made.slices
         self.notes.setdefault(made.note)
         return _Tile(made.value[0], made.bound * scheme.unit + made.underflow)
-
-    def note(self) -> str:
-        """What the account says beside the plan's reason."""
-        parts = [note for note in self.notes if note]
-        if self.by_numpy:
-            total = self.by_numpy + self.by_kernels
-            parts.append(f"{self.by_numpy} of {total} products by NumPy: {self.declined}")
-        return "; ".join(parts)
 
 
 def _by_blocks(

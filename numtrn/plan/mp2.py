@@ -159,7 +159,7 @@ def block_sizes(request: Mp2) -> tuple[int, int]:
     (5, 5)
     """
     pair = request.nvir[0] * request.nvir[1] * _itemsize(request)
-    edge = max(1, isqrt(tile_budget(request) // pair))
+    edge = max(1, isqrt(tile_budget(request) // max(1, pair)))
     first, second = (_equal(o, edge) for o in request.nocc)
     return first, second
 
@@ -170,7 +170,7 @@ def blocks(nocc: int, size: int) -> list[tuple[int, int, int]]:
     >>> blocks(5, 3)
     [(0, 0, 3), (2, 3, 5)]
     """
-    ends = [min(end, nocc) for end in range(size, nocc + size, size)]
+    ends = [min(end, nocc) for end in range(size, nocc + size, size)] if nocc else []
     return [(end - size, place * size, end) for place, end in enumerate(ends)]
 
 
@@ -239,7 +239,7 @@ def _equal(nocc: int, most: int) -> int:
     >>> _equal(5, 4), _equal(64, 6)
     (3, 6)
     """
-    return ceil(nocc / ceil(nocc / most))
+    return ceil(nocc / max(1, ceil(nocc / most)))
 
 
 def _itemsize(request: Mp2) -> int:
