@@ -4,11 +4,11 @@ In float64 T of a pair of blocks is a product of digits and its sums are made he
 the size of (ia|jb) exists. In fp32 a kernel makes integrals and sums (`numtrn.fused`), and T stays on the
 chip. Where to cut is `numtrn.plan.mp2`'s, how far off it may be `numtrn.pair_bounds`'s.
 
-Sums are the host's because its arithmetic is known: 448 virtual of 64 occupied orbitals send 5.0 GB of words
-back, 1.0 s by the published rate of the link, and take the host about 2 s. On the device a term in pairs of
-fp32 numbers is some 150 instructions of VectorE (a product without FMA 17, a quotient 60 and more): 0.5 s at
-its clock, by prediction; but its bound would rest on how VectorE rounds, which is not published, and no probe
-could try all of it.
+Sums are the host's because its arithmetic is known. 64 occupied and 448 virtual orbitals send 6.7 GB of words
+back, 1.3 s by the published rate of the link, and take the host about 2 s. On the device a term in pairs of
+fp32 numbers is some 150 instructions of VectorE (a product without FMA 17, a quotient 60 and more), 0.5 s at
+its clock. That is faster by prediction, but its bound would rest on how VectorE rounds, which is not
+published and which no probe could try for all operands: a proven bound is what this route is for.
 """
 
 from __future__ import annotations

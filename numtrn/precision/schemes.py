@@ -137,6 +137,19 @@ class Scheme:
         enough = (s for s in range(2, MOST_SLICES) if required(s, k, promised, self.unit) <= SCALE**-2)
         return next(enough, MOST_SLICES)
 
+    def normwise_bound(self, k: int) -> float:
+        """What `normwise_slices` digits promise, in `unit` of the norms |A_i||B_j|; `bound` without digits.
+
+        Examples
+        --------
+        >>> round(choose("float64", "full").normwise_bound(1000), 1)
+        19.2
+        """
+        slices = self.normwise_slices(k)
+        if slices is None:
+            return self.bound(k)
+        return 1 + SPARE + SCALE**2 * required(slices, k, 1.0, self.unit)
+
     def products(self, k: int, slices: int | None = None) -> int:
         """Engine products of the operands' shape, in units of a bf16 one.
 

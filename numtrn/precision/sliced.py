@@ -80,7 +80,8 @@ def gemm_sliced(
             if structure in MIRRORED:
                 _mirror(value[block.batch], block, hermitian)
             del block  # whose sums are as large as the result; the next ones are on their way
-    return Product(value=value.astype(a.dtype, copy=False), slices=slices, bound=scheme.bound(k), note=note)
+    bound = scheme.normwise_bound(k) if normwise else scheme.bound(k)
+    return Product(value=value.astype(a.dtype, copy=False), slices=slices, bound=bound, note=note)
 
 
 def _mirror(value: Array, block: Block, hermitian: bool) -> None:

@@ -57,7 +57,7 @@ def test_products_are_all_of_the_pairs_and_few_more(o, v, x):
 
 
 def test_benchmark_shape():
-    """64 occupied and 448 virtual orbitals: tiles of 26 MB in place of 6.6 GB, one program for the blocks."""
+    """64 occupied and 448 virtual orbitals: tiles of 26 MB in place of 6.6 GB, of one shape."""
     plan = make_plan(request(64, 448, 1536), Options(), "interpreter")
     assert isinstance(plan, Mp2Plan)
     assert plan.block == (4, 4)
