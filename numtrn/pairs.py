@@ -23,7 +23,7 @@ import numpy as np
 
 from numtrn.engine import KernelEngine
 from numtrn.pair_bounds import Precision, Spin, least_denominators, norms, pair_errors
-from numtrn.plan.mp2 import GIVEN, Mp2Plan, block_sizes, blocks
+from numtrn.plan.mp2 import Mp2Plan, block_sizes, blocks
 from numtrn.precision import Declined, gemm
 from numtrn.precision.schemes import FLOAT32_UNIT, FLOAT64_UNIT
 from numtrn.request import Array, Mp2, Operands, Structure
@@ -176,7 +176,7 @@ def _fused(plan: Mp2Plan, first: Spin, second: Spin, engine: KernelEngine) -> Pa
     if not signed or gap.min() < FEWEST_UNITS * FLOAT32_UNIT * largest:
         raise Declined("occupied and virtual orbitals meet in energy: a denominator may vanish in fp32")
     tf32 = plan.scheme.operand_dtype == "tfloat32"
-    if plan.kernel == GIVEN:
+    if not request.naux:
         _declined_range(first.b)
         t = first.b.astype(np.float32, copy=False)
         other = None if request.same else _energies(second)

@@ -143,6 +143,24 @@ def test_a_lower_precision_keeps_its_bound(precision):
     assert session.calls[0].slices < 8
 
 
+FLOAT32 = 1e-6
+"""Largest difference from PySCF in Eh of the fp32 kernel."""
+
+
+@pytest.mark.parametrize("name", MOLECULES)
+def test_float32(name):
+    """By the kernel that keeps integrals on the chip, from B in float32 and from given integrals."""
+    pytest.importorskip("numtrn.fused")
+    known = reference(name)
+    with numtrn.enabled(min_work=0, strict=True, precision="float32", verify=True) as session:
+        fitted = mp2.df_energy(known.b, known.e_occ, known.e_vir)
+        given = mp2.energy(known.ovov, known.e_occ, known.e_vir)
+    assert {call.kernel for call in session.calls} == {"mp2_pairs"}
+    for found, expected in ((fitted, known.fitted), (given, known.conventional)):
+        np.testing.assert_allclose(parts(found), expected, rtol=0, atol=FLOAT32)
+        assert abs(found.total - sum(expected)) <= found.bound < 1e-3
+
+
 # ---- Without PySCF ----
 
 

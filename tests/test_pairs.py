@@ -353,5 +353,5 @@ def test_given_integrals_in_fp32(fused):
     with numtrn.enabled(min_work=0, verify=True) as session:
         found = numtrn.mp2.energy(t, e_occ, e_vir)
     (call,) = session.calls
-    assert (call.kernel, fused.calls) == ("mp2_blocks", [("given", True, True)])
+    assert (call.kernel, fused.calls) == ("mp2_pairs", [("given", True, True)])
     assert abs(found.opposite_spin - float(exact([(b, e_occ, e_vir)])[0].sum())) < 1e-3

@@ -229,7 +229,7 @@ def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str)
     return Mp2Plan(
         request=request,
         scheme=scheme,
-        kernel=mp2.FUSED if request.naux else mp2.GIVEN,
+        kernel=mp2.FUSED,
         block=request.nocc,
         products=(),
         device_bytes=device_bytes,

@@ -19,7 +19,6 @@ from numtrn.request import Gemm, Mp2, Structure, shape_text
 
 __all__ = [
     "FUSED",
-    "GIVEN",
     "Mp2Plan",
     "block_sizes",
     "blocks",
@@ -32,8 +31,8 @@ __all__ = [
     "tile_budget",
 ]
 
-FUSED, GIVEN = "mp2_pairs", "mp2_blocks"
-"""Kernels of the fp32 route: from B, and from (ia|jb) itself."""
+FUSED = "mp2_pairs"
+"""Kernel of the fp32 route, from B or from (ia|jb) itself."""
 
 TILE_BYTES = 32 * 2**20
 """Most of T at a time: 2048 x 2048 numbers of float64, what a launch of the sliced kernel gives.
@@ -61,7 +60,7 @@ class Mp2Plan:
     scheme
         How blocks of B become what TensorE multiplies.
     kernel
-        `FUSED` or `GIVEN` where T stays on the chip, else the kernel of the products.
+        `FUSED` where T stays on the chip, else the kernel of the products.
     block
         Occupied orbitals of the first and of the second spin in a block; all of them where T stays on the
         chip.
@@ -91,7 +90,7 @@ class Mp2Plan:
     @property
     def fused(self) -> bool:
         """Whether T stays on the chip."""
-        return self.kernel in (FUSED, GIVEN)
+        return self.kernel == FUSED
 
     @property
     def bound(self) -> float:

@@ -92,7 +92,7 @@ SERVED = {
     "float32": (request(dtype="float32"), Options(), "mp2_pairs", "native fp32"),
     "float64 as float32": (request(), Options(precision="float32"), "mp2_pairs", "fp32"),
     "tf32": (request(dtype="float32"), Options(precision="tfloat32"), "mp2_pairs", "tf32"),
-    "given fp32": (request(x=0, dtype="float32"), Options(min_work=0), "mp2_blocks", "native fp32"),
+    "given fp32": (request(x=0, dtype="float32"), Options(min_work=0), "mp2_pairs", "native fp32"),
     "float64": (request(), Options(), "sliced_gemm", "sliced bf16"),
     "fast": (request(), Options(precision="fast"), "sliced_gemm", "sliced bf16"),
     "split": (request(dtype="float32"), Options(precision="float16x3"), "gemm", "three fp16"),
