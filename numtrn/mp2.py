@@ -488,7 +488,8 @@ def _given(
     """Sums of the integrals of one pair of spins."""
     nocc, nvir = (len(first[0]), len(second[0])), (len(first[1]), len(second[1]))
     whole = not callable(integrals) and not isinstance(integrals, (list, tuple))
-    whole = whole and (isinstance(integrals, np.ndarray) or not hasattr(integrals, "shape"))
+    # What has a shape and no ufuncs is on disk.
+    whole = whole and (hasattr(integrals, "__array_ufunc__") or not hasattr(integrals, "shape"))
     slabs = None if whole else _Slabs(integrals, nocc, nvir)
     b = _whole(integrals, nocc, nvir) if slabs is None else np.empty((0,), slabs.dtype)
     request = Mp2(

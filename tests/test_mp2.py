@@ -246,7 +246,8 @@ def test_slabs(tmp_path):
         read.append(i)
         return t[i]
 
-    for given in (slab, list(t), t.reshape(24, 24), mapped, Disk(t), Disk(t.reshape(24, 24))):
+    whole = (t.reshape(24, 24), mapped, numtrn.asarray(t))
+    for given in (slab, list(t), *whole, Disk(t), Disk(t.reshape(24, 24))):
         assert parts(mp2.energy(given, *energies)) == expected
     assert read == [0, 1, 2, 3]
     np.testing.assert_allclose(expected, [part.sum() for part in (plain(ALPHA)[0], *plain(ALPHA)[1])])
