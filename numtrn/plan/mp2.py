@@ -129,6 +129,15 @@ class Mp2Plan:
     def _route(self) -> list[str]:
         if self.fused:
             return [f"  kernel    {self.kernel}: (ia|jb) stays on the chip, only sums come back"]
+        slices = self.scheme.normwise_slices(self.request.naux)
+        digits = [f"  slices    {slices} digits of 8 bits for all data"] if slices else []
+        return [
+            *digits,
+            f"  promise   |dT_ab| <= {self.bound:.3g} {self.scheme.unit_text} |B_ia||B_jb|, norms over Q",
+            *self._products(),
+        ]
+
+    def _products(self) -> list[str]:
         return [
             f"  products  {count} x ({gemm.m} x {gemm.k} . {gemm.k} x {gemm.n}) {gemm.structure}, sums on "
             "the host"
