@@ -5,6 +5,7 @@ Inside ``with numtrn.enabled():`` calls on plain arrays (``@``, ``np.dot``, ``np
 hardware or on a simulator; the rest goes to NumPy, and the session says which and why.
 """
 
+from numtrn import mp2
 from numtrn.api import asarray, enabled, explain
 from numtrn.array import Array
 from numtrn.errors import (
@@ -14,7 +15,7 @@ from numtrn.errors import (
     TargetUnavailableError,
     VerificationError,
 )
-from numtrn.plan import BlockedPlan, ContractionPlan, Plan, Refusal
+from numtrn.plan import BlockedPlan, ContractionPlan, Mp2Plan, Plan, Refusal
 from numtrn.session import Call, Session
 from numtrn.version import __version__
 
@@ -25,6 +26,7 @@ __all__ = [
     "ContractionPlan",
     "KernelError",
     "KernelFallbackWarning",
+    "Mp2Plan",
     "NumtrnError",
     "Plan",
     "Refusal",
@@ -35,4 +37,5 @@ __all__ = [
     "asarray",
     "enabled",
     "explain",
+    "mp2",
 ]

@@ -9,20 +9,29 @@ import sys
 import threading
 import time
 import warnings
+from typing import NamedTuple
 
 from numtrn.block import OpenBlock, current
 from numtrn.errors import KernelError, KernelFallbackWarning
 from numtrn.launch import Outcome, launch
-from numtrn.plan import BlockedPlan, ContractionPlan, Plan, Refusal, make_plan
+from numtrn.plan import AnyPlan, ContractionPlan, Mp2Plan, Refusal, make_plan
 from numtrn.precision import Declined
 from numtrn.request import Array, Operands, Request, Routine
 from numtrn.session import Call
 from numtrn.verify import verify
 
-__all__ = ["offer", "offer_in"]
+__all__ = ["Computed", "attempt_in", "offer", "offer_in", "refuse_in"]
 
 NOT_THE_USERS = ("numtrn", "numpy", "scipy")
 """Packages whose frames lie between the user's line and ours."""
+
+
+class Computed(NamedTuple):
+    """A call that kernels computed."""
+
+    plan: AnyPlan
+    outcome: Outcome
+
 
 _warned: set[tuple[str, str]] = set()
 _warned_lock = threading.Lock()
@@ -58,14 +67,25 @@ def offer(request: Request, operands: Operands) -> Array | None:
 
 def offer_in(block: OpenBlock, request: Request, operands: Operands) -> Array | None:
     """The same for a given block. That nothing is caught meanwhile is the caller's affair."""
+    computed = attempt_in(block, request, operands)
+    return None if computed is None else computed.outcome.value
+
+
+def attempt_in(block: OpenBlock, request: Request, operands: Operands) -> Computed | None:
+    """The same, with the plan and all that came of it."""
     plan = make_plan(request, block.options, block.target.name, block.refusals)
     if isinstance(plan, Refusal):
-        _record(block, request, reason=plan.reason)
+        refuse_in(block, request, plan.reason)
         return None
     return _run(block, plan, operands)
 
 
-def _run(block: OpenBlock, plan: Plan | ContractionPlan | BlockedPlan, operands: Operands) -> Array | None:
+def refuse_in(block: OpenBlock, request: Request, reason: str) -> None:
+    """Record that NumPy computes a request, and why."""
+    _record(block, request, reason=reason)
+
+
+def _run(block: OpenBlock, plan: AnyPlan, operands: Operands) -> Computed | None:
     start = time.perf_counter()
     try:
         outcome = launch(plan, operands, block.target)
@@ -83,10 +103,10 @@ def _run(block: OpenBlock, plan: Plan | ContractionPlan | BlockedPlan, operands:
     _record(block, plan.request, reason=reason, plan=plan, outcome=outcome, seconds=seconds)
     if block.options.verify:
         verify(plan, operands, outcome)
-    return outcome.value
+    return Computed(plan, outcome)
 
 
-def _fail(block: OpenBlock, plan: Plan | ContractionPlan | BlockedPlan, cause: Exception) -> None:
+def _fail(block: OpenBlock, plan: AnyPlan, cause: Exception) -> None:
     """Record a failed kernel; raise under strict, otherwise warn once for each cause."""
     what = f"kernel {plan.kernel} failed on {block.target.name}: {type(cause).__name__}: {cause}"
     _record(block, plan.request, reason=f"failed: {what}", failed=True)
@@ -111,7 +131,7 @@ def _record(
     request: Request,
     *,
     reason: str,
-    plan: Plan | ContractionPlan | BlockedPlan | None = None,
+    plan: AnyPlan | None = None,
     outcome: Outcome | None = None,
     seconds: float | None = None,
     failed: bool = False,
@@ -143,8 +163,10 @@ def _record(
     block.session.record(call)
 
 
-def _bound(plan: Plan | ContractionPlan | BlockedPlan, outcome: Outcome) -> str:
+def _bound(plan: AnyPlan, outcome: Outcome) -> str:
     """The promise of a call in words."""
+    if isinstance(plan, Mp2Plan):
+        return f"{outcome.bound:.2g} {plan.measure}, of all pairs together"
     text = f"{outcome.bound:g} {plan.scheme.unit_text} {plan.measure}"
     return f"{text} + {outcome.underflow:.2g} {plan.scales}" if outcome.underflow else text
 

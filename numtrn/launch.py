@@ -1,8 +1,8 @@
 """Carry out a plan: fold the operands, have precision and the engine compute the product, unfold it.
 
-Precision decides what is multiplied (`numtrn.precision`), the engine makes it (`numtrn.engine`); solves and
-factorisations are many products (`numtrn.blocked`), and so are contractions (`numtrn.contract`). Results are
-computed aside: nothing the caller owns is written here.
+Precision decides what is multiplied (`numtrn.precision`), the engine makes it (`numtrn.engine`); solves,
+factorisations (`numtrn.blocked`), contractions (`numtrn.contract`) and pair energies (`numtrn.pairs`) are
+many products. Results are computed aside: nothing the caller owns is written here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from numtrn.blocked import Blocked, run_blocked
 from numtrn.contract import Contracted, multiply, run_contraction
 from numtrn.engine import KernelEngine
 from numtrn.operands import as_asked
-from numtrn.plan import BlockedPlan, ContractionPlan, Plan
+from numtrn.pairs import PairSums, run_pairs
+from numtrn.plan import AnyPlan, BlockedPlan, ContractionPlan, Mp2Plan
 from numtrn.precision import Product
 from numtrn.request import Array, Operands
 from numtrn.targets import Target
@@ -35,7 +36,7 @@ class Outcome:
     ----------
     value
         The result: C (batch, m, n) with alpha and beta applied, an einsum's result with its axes in the
-        order of the output term, or a solution or factor. A fresh array, or a view of one.
+        order of the output term, a solution or factor, or pair sums. A fresh array, or a view of one.
     launches, bytes
         Kernel launches, and bytes moved there and back.
     slices
@@ -51,6 +52,8 @@ class Outcome:
         What the data made of the plan; may be empty.
     host_work
         Multiply-adds of a contraction's steps that NumPy computed.
+    errors
+        Of pair energies: the bound of each, (nocc, nocc), of direct and exchange alike.
     """
 
     value: Array
@@ -62,9 +65,10 @@ class Outcome:
     underflow: float
     note: str
     host_work: int = 0
+    errors: Array | None = None
 
 
-def launch(plan: Plan | ContractionPlan | BlockedPlan, operands: Operands, target: Target) -> Outcome:
+def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
     """Run a plan on its operands.
 
     Parameters
@@ -93,11 +97,27 @@ def launch(plan: Plan | ContractionPlan | BlockedPlan, operands: Operands, targe
         with np.errstate(all="ignore"):
             contracted = run_contraction(plan, operands, engine)
         return replace(_outcome(engine, contracted.value, contracted), host_work=contracted.host_work)
+    if isinstance(plan, Mp2Plan):
+        return _of_pairs(engine, run_pairs(plan, operands, engine))
     silent = plan.request.function.startswith(SILENT)
     computed = multiply(plan, operands, engine, silent=silent)
     with np.errstate(all="ignore"):
         outcome = _outcome(engine, as_asked(plan, computed.value, operands), computed)
     return replace(outcome, bound=outcome.bound + plan.own_bound)
+
+
+def _of_pairs(engine: KernelEngine, sums: PairSums) -> Outcome:
+    return Outcome(
+        value=sums.value,
+        launches=engine.launches,
+        bytes=engine.bytes,
+        slices=sums.slices,
+        form=engine.form,
+        bound=sums.bound,
+        underflow=0.0,
+        note=sums.note,
+        errors=sums.errors,
+    )
 
 
 def _outcome(engine: KernelEngine, value: Array, computed: Product | Blocked | Contracted) -> Outcome:

@@ -17,7 +17,8 @@ import numpy as np
 from numtrn.errors import VerificationError
 from numtrn.launch import Outcome
 from numtrn.operands import as_asked, as_gemm, as_scaled, as_triangular, outer_alpha, with_real_diagonal
-from numtrn.plan import BlockedPlan, ContractionPlan, Plan
+from numtrn.pairs import by_numpy
+from numtrn.plan import AnyPlan, BlockedPlan, ContractionPlan, Mp2Plan, Plan
 from numtrn.request import Array, Cholesky, Operands
 
 __all__ = ["verify"]
@@ -37,7 +38,7 @@ class _Part:
     allowed: Array
 
 
-def verify(plan: Plan | ContractionPlan | BlockedPlan, operands: Operands, outcome: Outcome) -> None:
+def verify(plan: AnyPlan, operands: Operands, outcome: Outcome) -> None:
     """Compute the call with NumPy too and compare componentwise; of a solve or a factor, the residual.
 
     NumPy's own product of K terms in a type of unit roundoff u errs by at most (K + 1) u |A||B| (N. Higham,
@@ -55,6 +56,9 @@ def verify(plan: Plan | ContractionPlan | BlockedPlan, operands: Operands, outco
             return
         if isinstance(plan, ContractionPlan):
             _check_contraction(plan, operands, outcome)
+            return
+        if isinstance(plan, Mp2Plan):
+            _check_pairs(plan, operands, outcome)
             return
         a, b = as_gemm(plan, operands)
         real, imaginary = _reference(plan, outcome, a, b)
@@ -192,6 +196,18 @@ def _check_contraction(plan: ContractionPlan, operands: Operands, outcome: Outco
         raise VerificationError(_violation(plan, outcome.value, expected, allowed, wrong))
 
 
+def _check_pairs(plan: Mp2Plan, operands: Operands, outcome: Outcome) -> None:
+    """Look for pair sums that are further from NumPy's than both bounds allow."""
+    extended = EXTENDED and plan.request.work <= AFFORDABLE
+    expected = by_numpy(plan.request, operands, np.longdouble if extended else np.float64)
+    rounding = float(np.finfo(np.float64).eps) * np.abs(expected.value)
+    allowed = outcome.errors + expected.errors + rounding
+    wrong = ~(np.abs(outcome.value - expected.value) <= allowed)
+    wrong &= ~(np.isnan(outcome.value) & np.isnan(expected.value)) & (outcome.value != expected.value)
+    if wrong.any():
+        raise VerificationError(_violation(plan, outcome.value, expected.value, allowed, wrong))
+
+
 @dataclass(frozen=True, slots=True)
 class _Vanished:
     """What underflow may leave of T X, beside the promise: in the engine's type, and in the dtype."""
@@ -208,9 +224,7 @@ class _Vanished:
         return allowed
 
 
-def _violation(
-    plan: Plan | ContractionPlan | BlockedPlan, value: Array, expected: Array, allowed: Array, wrong: Array
-) -> str:
+def _violation(plan: AnyPlan, value: Array, expected: Array, allowed: Array, wrong: Array) -> str:
     where = tuple(int(index) for index in np.argwhere(wrong)[0])
     return (
         f"{plan.request.function}: {int(wrong.sum())} of {wrong.size} elements of kernel {plan.kernel} "

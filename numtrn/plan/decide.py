@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
-from numtrn.plan import host
+from numtrn.plan import host, mp2
 from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, promise, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
+from numtrn.plan.mp2 import Mp2Plan
 from numtrn.plan.path import order
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.stages import ContractionPlan, Stage, Undecided, walk
@@ -60,7 +61,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 def make_plan(
     request: Request, options: Options, target: str, probed: Mapping[str, str] = NOTHING
-) -> Plan | ContractionPlan | BlockedPlan | Refusal:
+) -> AnyPlan | Refusal:
     """Decide who computes a request.
 
     Parameters
@@ -77,7 +78,7 @@ def make_plan(
 
     Returns
     -------
-    Plan, ContractionPlan, BlockedPlan or Refusal
+    Plan, ContractionPlan, BlockedPlan, Mp2Plan or Refusal
         All say why.
     """
     try:
@@ -86,7 +87,7 @@ def make_plan(
         if request.dtype not in DTYPES:
             raise _RefusedError(f"{request.dtype} has no kernel; {', '.join(DTYPES)} do")
         if isinstance(request, Mp2):
-            raise _RefusedError("MP2 energies have no kernel yet")
+            return _pair_energies(request, options, target, probed)
         if isinstance(request, Solve | Cholesky):
             return _blocked(request, options, target, probed)
         if isinstance(request, Contraction) and len(request.shapes) > 2:
@@ -94,6 +95,10 @@ def make_plan(
         return _product(request, options, target, probed)
     except _RefusedError as refused:
         return Refusal(request=request, reason=str(refused))
+
+
+AnyPlan: TypeAlias = Plan | ContractionPlan | BlockedPlan | Mp2Plan
+"""What is not refused."""
 
 
 class _RefusedError(Exception):
@@ -224,6 +229,63 @@ def _blocked(
     )
 
 
+def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[str, str]) -> Mp2Plan:
+    """The plan of pair energies: the fp32 kernel that keeps integrals on the chip, or products of blocks."""
+    if request.work == 0:
+        raise _RefusedError(f"no pairs: nocc {request.nocc}, nvir {request.nvir}")
+    _large_enough(request.work, options, target)
+    chip, given = CHIPS[options.chip], not request.naux
+    scheme = _scheme(request.dtype, options, max(1, request.naux), probed)
+    fused = mp2.is_fused(request, scheme)
+    if given and not (fused and options.min_work is not None):
+        raise _RefusedError("no product in it: sums of given integrals are bound by reading them")
+    if fused:
+        return _fused_energies(request, scheme, options, target)
+    sizes = mp2.block_sizes(request)
+    steps = mp2.products(request, sizes)
+
+    slices = scheme.normwise_slices(request.naux)
+    cut = [(make_tilings(gemm, scheme, chip, slices), count) for gemm, count in steps]
+    prediction = Prediction(device=0.0, link=0.0, fixed=mp2.epilogue_seconds(request))
+    for tilings, count in cut:
+        prediction += _predict_tilings(tilings, scheme, chip) * count
+    merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
+    return Mp2Plan(
+        request=request,
+        scheme=scheme,
+        kernel=scheme.kernel,
+        block=sizes,
+        products=steps,
+        device_bytes=max(mp2.device_bytes(tilings) for tilings, _ in cut),
+        host_bytes=mp2.host_bytes(request, sizes),
+        target=target,
+        chip=chip.name,
+        prediction=prediction,
+        numpy_seconds=merit.numpy_seconds,
+        reason=merit.reason,
+    )
+
+
+def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str) -> Mp2Plan:
+    """The plan of the kernel that keeps integrals on the chip."""
+    prediction, device_bytes = mp2.predict_fused(request, scheme, CHIPS[options.chip])
+    merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
+    return Mp2Plan(
+        request=request,
+        scheme=scheme,
+        kernel=mp2.FUSED,
+        block=request.nocc,
+        products=(),
+        device_bytes=device_bytes,
+        host_bytes=0,
+        target=target,
+        chip=options.chip,
+        prediction=prediction,
+        numpy_seconds=merit.numpy_seconds,
+        reason=merit.reason,
+    )
+
+
 def _kernel(request: Solve | Cholesky, scheme: Scheme, direct: int) -> str:
     """The kernel that most of the work is for."""
     if not direct:
@@ -254,13 +316,18 @@ class _Merit(NamedTuple):
     numpy_seconds: float | None = None
 
 
-def _merit(work: int, prediction: Prediction, dtype: str, options: Options, target: str) -> _Merit:
-    """The one comparison: predicted device, link and calls against predicted BLAS on this host."""
+def _merit(
+    work: int, prediction: Prediction, dtype: str, options: Options, target: str, beside: float = 0.0
+) -> _Merit:
+    """The one comparison: predicted device, link and calls against predicted BLAS on this host.
+
+    ``beside`` are seconds of NumPy that are no products.
+    """
     if options.min_work is not None:
         return _Merit(f"{work:,} multiply-adds, min_work is {options.min_work:,}")
     if target != "neuron":
         return _Merit(f"{work:,} multiply-adds, the plan's least is {DEFAULT_MIN_WORK:,}")
-    numpy_seconds = host.predicted_seconds(work, dtype)
+    numpy_seconds = host.predicted_seconds(work, dtype) + beside
     reason = f"device, link and calls {prediction.total:.2g} s against NumPy {numpy_seconds:.2g} s, predicted"
     if prediction.total >= numpy_seconds:
         raise _RefusedError(reason)
@@ -303,10 +370,17 @@ def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip
     """Times of a plan's launches, with the guard product where the data choose the slices."""
     guard = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n)
     if guard is None:
-        passes = chip.fp32_passes if scheme.operand_dtype == "float32" else 1
-        return sum((predict(tiling, passes, chip) for tiling in tilings), start=NO_TIME)
+        return _predict_tilings(tilings, scheme, chip)
     least = tile_least(guard.batch, guard.m, guard.k, guard.n)
-    return predict_words(tilings, chip) + predict(least, 1, chip)
+    return _predict_tilings(tilings, scheme, chip) + predict(least, 1, chip)
+
+
+def _predict_tilings(tilings: tuple[Tiling, ...], scheme: Scheme, chip: Chip) -> Prediction:
+    """The same without a guard."""
+    if scheme.maximum_slices is not None:
+        return predict_words(tilings, chip)
+    passes = chip.fp32_passes if scheme.operand_dtype == "float32" else 1
+    return sum((predict(tiling, passes, chip) for tiling in tilings), start=NO_TIME)
 
 
 def _predict_blocked(

@@ -19,7 +19,14 @@ from numtrn.request import MIRRORED, Array, Structure
 __all__ = ["Block", "Declined", "Engine", "Magnitudes", "Product", "Scheme", "Words", "choose", "gemm"]
 
 
-def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structure = "general") -> Product:
+def gemm(
+    scheme: Scheme,
+    a: Array,
+    b: Array,
+    engine: Engine,
+    structure: Structure = "general",
+    normwise: bool = False,
+) -> Product:
     """C[i] = A[i] B[i] under a scheme.
 
     Parameters
@@ -35,6 +42,9 @@ def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structur
     structure
         What is known of A and B, so that about half of the work may do (`numtrn.request.Structure`); for
         sliced schemes, others ignore it.
+    normwise
+        Whether a bound in units of the norms of A's rows and B's columns will do, in place of |A||B|: sliced
+        schemes then take as many digits for all data, and decline for no range of theirs.
 
     Returns
     -------
@@ -56,19 +66,23 @@ def gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structur
         zeros = np.zeros((batch, m, n), a.dtype)
         return Product(value=zeros, slices=None, bound=scheme.bound(k), note="nothing to multiply")
     try:
-        return _gemm(scheme, a, b, engine, structure)
+        return _gemm(scheme, a, b, engine, structure, normwise)
     except NotFinite as found:
         if structure == "trmm":
             raise Declined("operands hold NaN or Inf, which must not meet the zeros of a triangle") from None
         rest = structure if structure in MIRRORED else "general"
-        return gemm_apart(lambda x, y: _gemm(scheme, x, y, engine, rest), a, b, found.rows, found.columns)
+        return gemm_apart(
+            lambda x, y: _gemm(scheme, x, y, engine, rest, normwise), a, b, found.rows, found.columns
+        )
 
 
-def _gemm(scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structure) -> Product:
+def _gemm(
+    scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structure, normwise: bool
+) -> Product:
     with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
         if scheme.maximum_slices is None:
             return gemm_single(scheme, a, b, engine, structure)
-        return gemm_sliced(scheme, a, b, engine, structure)
+        return gemm_sliced(scheme, a, b, engine, structure, normwise)
 
 
 def _check(scheme: Scheme, a: Array, b: Array) -> None:

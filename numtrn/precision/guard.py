@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from numtrn.precision.engine import Engine
 from numtrn.precision.records import Declined
 from numtrn.precision.scaling import Exponents, Side, scale_inner
-from numtrn.precision.schemes import FLOAT64_UNIT, Scheme, required
+from numtrn.precision.schemes import FLOAT64_UNIT, SPARE, Scheme, required
 from numtrn.precision.words import SideMagnitudes
 from numtrn.request import Structure
 
@@ -53,9 +53,6 @@ STRIP = 256
 
 HOST_WORK = 1 << 20
 """Multiply-adds up to which the guard product is made by NumPy: no launch pays for itself there."""
-
-SPARE = 2.0**-20
-"""Of a unit of float32: what rounding to float64 first adds to the last rounding."""
 
 SMALLEST = 2.0**-100
 """Scaled magnitudes below this count as zero: products with them are too small for any number of digits."""

@@ -39,7 +39,7 @@ class Product:
     bound
         |C - AB| <= bound * unit * |A||B| componentwise, plus underflow; ``unit`` is the scheme's. Of
         complex products this holds for real and imaginary part, with |Ar||Br| + |Ai||Bi| and
-        |Ar||Bi| + |Ai||Br| for |A||B|.
+        |Ar||Bi| + |Ai||Br| for |A||B|. Of a normwise product |A_i||B_j| takes the place of |A||B|.
     underflow
         Added to the bound: this times the largest |A_i,k| of the row and |B_k,j| of the column. Not zero
         only at a lowered precision, where scaled operands are multiplied in fp32's range of exponents.

@@ -33,6 +33,12 @@ The promise is for the worst digits; with six of them normal and uniform matrice
 K = 64 to 1000 in a bit-level model of the engine, with seven by 1 or 2.
 """
 
+SCALE = 2.03
+"""Scales of rows and columns are powers of two, at most so many times their largest element."""
+
+SPARE = 2.0**-20
+"""Of a unit of float32: what rounding to float64 first adds to the last rounding."""
+
 INNER_PRODUCT = "K u |A||B|, any order: C.-P. Jeannerod, S. Rump, SIAM J. Matrix Anal. Appl. 34, 338 (2013)"
 
 
@@ -113,6 +119,36 @@ class Scheme:
         promised = self.accuracy - 1
         enough = (s for s in range(2, MOST_SLICES) if required(s, k, promised, self.unit) <= k / 16)
         return next(enough, MOST_SLICES)
+
+    def normwise_slices(self, k: int) -> int | None:
+        """Digit planes for an error of at most bound(k) units of the norms |A_i||B_j|, whatever the data.
+
+        Scales are at most `SCALE` times the largest element of a row and so its norm: `required` then asks
+        for no more than what is there. None without digits.
+
+        Examples
+        --------
+        >>> [choose("float64", p).normwise_slices(1000) for p in ("full", "fast")]
+        [8, 7]
+        """
+        if self.maximum_slices is None:
+            return None
+        promised = self.bound(k) - 1 - (0.0 if self.unit == FLOAT64_UNIT else SPARE)
+        enough = (s for s in range(2, MOST_SLICES) if required(s, k, promised, self.unit) <= SCALE**-2)
+        return next(enough, MOST_SLICES)
+
+    def normwise_bound(self, k: int) -> float:
+        """What `normwise_slices` digits promise, in `unit` of the norms |A_i||B_j|; `bound` without digits.
+
+        Examples
+        --------
+        >>> round(choose("float64", "full").normwise_bound(1000), 1)
+        19.2
+        """
+        slices = self.normwise_slices(k)
+        if slices is None:
+            return self.bound(k)
+        return 1 + SPARE + SCALE**2 * required(slices, k, 1.0, self.unit)
 
     def products(self, k: int, slices: int | None = None) -> int:
         """Engine products of the operands' shape, in units of a bf16 one.

@@ -40,9 +40,17 @@ COMPLEX = (((1, 0), (-1, 1)), ((1, 2), (-1, 0), (-1, 1)))
 
 
 def gemm_sliced(
-    scheme: Scheme, a: Array, b: Array, engine: Engine, structure: Structure = "general"
+    scheme: Scheme,
+    a: Array,
+    b: Array,
+    engine: Engine,
+    structure: Structure = "general",
+    normwise: bool = False,
 ) -> Product:
     """C = A B within the scheme's bound componentwise, plus half the least subnormal number.
+
+    With ``normwise`` the bound is for the norms of a row of A and of a column of B in place of their |A||B|:
+    the number of digits then does not depend on the data, and there is no guard.
 
     Where the result is its own mirror image by structure, half the blocks are computed, and the others are
     the mirror images of those. Of Hermitian results all above the diagonal is a mirror image, and the
@@ -57,7 +65,12 @@ def gemm_sliced(
     batch, m, k = a.shape
     if k > MOST_TERMS:
         raise Declined(f"sums of K = {k:,} products; carries in int64 allow {MOST_TERMS:,}")
-    lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine, structure)
+    fixed_slices = scheme.normwise_slices(k) if normwise else None
+    if fixed_slices is None:
+        lhs, rhs, slices, note = choose_slices(scheme, *sides(a, b), engine, structure)
+    else:
+        lhs, rhs = sides(a, b)
+        slices, note = fixed_slices, ""
     value = np.empty((batch, m, b.shape[2]), np.complex128 if scheme.complex else np.float64)
     words = SideWords(side=lhs, slices=slices), SideWords(side=rhs, slices=slices)
     hermitian = structure in ("herk", "her2k")
@@ -67,7 +80,8 @@ def gemm_sliced(
             if structure in MIRRORED:
                 _mirror(value[block.batch], block, hermitian)
             del block  # whose sums are as large as the result; the next ones are on their way
-    return Product(value=value.astype(a.dtype, copy=False), slices=slices, bound=scheme.bound(k), note=note)
+    bound = scheme.normwise_bound(k) if normwise else scheme.bound(k)
+    return Product(value=value.astype(a.dtype, copy=False), slices=slices, bound=bound, note=note)
 
 
 def _mirror(value: Array, block: Block, hermitian: bool) -> None:

@@ -1,0 +1,263 @@
+"""How pair energies of MP2 are cut: blocks of occupied orbitals, the products between them, and their memory.
+
+T, the integrals of a pair of blocks, is all that ever exists of (ia|jb). Functions of plain integers; the
+arithmetic is `numtrn.pairs`'s, and the fp32 kernel that keeps T on the chip is cut elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import ceil, isqrt
+
+from numtrn.machine import Chip
+from numtrn.plan.cost import Prediction
+from numtrn.plan.tiling import Tiling
+from numtrn.plan.words import tile_planes
+from numtrn.precision import Scheme
+from numtrn.request import Gemm, Mp2, Structure, shape_text
+
+__all__ = [
+    "FUSED",
+    "Mp2Plan",
+    "block_sizes",
+    "blocks",
+    "device_bytes",
+    "epilogue_seconds",
+    "host_bytes",
+    "is_fused",
+    "predict_fused",
+    "products",
+    "tile_budget",
+]
+
+FUSED = "mp2_pairs"
+"""Kernel of the fp32 route, from B or from (ia|jb) itself."""
+
+TILE_BYTES = 32 * 2**20
+"""Most of T at a time: 2048 x 2048 numbers of float64, what a launch of the sliced kernel gives.
+
+Blocks of B go to the device again for each other block, nocc / block times in all. With four times as much,
+64 occupied and 448 virtual orbitals send half of it, 0.6 s less of 5.9 s by prediction; but planes of both
+blocks then take 1.9 times B on the device, and with this 1.05 times."""
+
+LEAST_BYTES = 2**20
+"""Of T at a time even where B is smaller, so that small molecules are one product."""
+
+ELEMENT_SECONDS = 5e-9
+"""Of the epilogue on the host for one T_ab: 4 to 6 ns for 112 to 448 virtual orbitals on one core of a
+processor of 2022. A prediction for any other."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mp2Plan:
+    """What will be done for pair energies: kernel or blocks, precision scheme, memory, predicted times.
+
+    Attributes
+    ----------
+    request
+        What was asked.
+    scheme
+        How blocks of B become what TensorE multiplies.
+    kernel
+        `FUSED` where T stays on the chip, else the kernel of the products.
+    block
+        Occupied orbitals of the first and of the second spin in a block; all of them where T stays on the
+        chip.
+    products
+        Products between blocks, of each shape, and how often it occurs; empty where T stays on the chip.
+    device_bytes
+        Most on the device at a time, predicted.
+    host_bytes
+        Most on the host beside B and the pair energies: T of a pair of blocks and the epilogue's tiles.
+    target, chip, prediction, numpy_seconds, reason
+        As of a `numtrn.plan.Plan`; the epilogue's time on the host counts as fixed.
+    """
+
+    request: Mp2
+    scheme: Scheme
+    kernel: str
+    block: tuple[int, int]
+    products: tuple[tuple[Gemm, int], ...]
+    device_bytes: int
+    host_bytes: int
+    target: str
+    chip: str
+    prediction: Prediction
+    numpy_seconds: float | None
+    reason: str
+
+    @property
+    def fused(self) -> bool:
+        """Whether T stays on the chip."""
+        return self.kernel == FUSED
+
+    @property
+    def bound(self) -> float:
+        """Promised error of T_ab in units of u |B_ia||B_jb|, from which that of the energies follows."""
+        return self.scheme.normwise_bound(max(1, self.request.naux))
+
+    @property
+    def measure(self) -> str:
+        """What the bound of an outcome is in: it is that of all pair energies together."""
+        return "Eh"
+
+    @property
+    def scales(self) -> str:
+        """Empty: what underflows is part of the bound."""
+        return ""
+
+    def __str__(self) -> str:
+        request = self.request
+        spins = "one spin" if request.same else "two spins"
+        lines = [
+            f"{request.function} {request.dtype} {shape_text(request.shapes)}: kernel",
+            f"  reason    {self.reason}",
+            f"  pairs     {request.pairs:,} of {spins}, {'x'.join(map(str, request.nvir))} integrals each, "
+            f"{request.work:,} multiply-adds",
+            f"  scheme    {self.scheme.name}: {self.scheme.description}",
+            *self._route(),
+            f"  memory    {self.device_bytes / 1e6:,.1f} MB on the device, {self.host_bytes / 1e6:,.1f} MB "
+            f"on the host; all of (ia|jb) would be {_all(request) / 1e6:,.1f} MB",
+            f"  target    {self.target}, {self.chip}",
+            f"  predicted {self.prediction} (from published figures, not measured)",
+        ]
+        if self.numpy_seconds is not None:
+            lines.append(f"  NumPy     {self.numpy_seconds * 1e3:.3g} ms predicted from its speed here")
+        return "\n".join(lines)
+
+    def _route(self) -> list[str]:
+        if self.fused:
+            return [f"  kernel    {self.kernel}: (ia|jb) stays on the chip, only sums come back"]
+        slices = self.scheme.normwise_slices(self.request.naux)
+        digits = [f"  slices    {slices} digits of 8 bits for all data"] if slices else []
+        return [
+            *digits,
+            f"  promise   |dT_ab| <= {self.bound:.3g} {self.scheme.unit_text} |B_ia||B_jb|, norms over Q",
+            *self._products(),
+        ]
+
+    def _products(self) -> list[str]:
+        return [
+            f"  products  {count} x ({gemm.m} x {gemm.k} . {gemm.k} x {gemm.n}) {gemm.structure}, sums on "
+            "the host"
+            for gemm, count in self.products
+        ]
+
+
+def is_fused(request: Mp2, scheme: Scheme) -> bool:
+    """Whether the fp32 kernel serves a scheme: one product in fp32 or tf32, of B or of given integrals."""
+    return scheme.terms == 1 and scheme.operand_dtype in ("float32", "tfloat32")
+
+
+def tile_budget(request: Mp2) -> int:
+    """Bytes that T may have at a time: `TILE_BYTES`, and no more than B unless that is below `LEAST_BYTES`.
+
+    One pair of orbitals may have more.
+    """
+    b = min(o * v for o, v in zip(request.nocc, request.nvir, strict=True)) * request.naux
+    return min(TILE_BYTES, max(LEAST_BYTES, b * _itemsize(request)))
+
+
+def block_sizes(request: Mp2) -> tuple[int, int]:
+    """Occupied orbitals in a block, the same for both sides where they have as many virtual orbitals.
+
+    Blocks are of equal size, so that few shapes are compiled: the last one begins where it ends with the
+    last orbital, and what it shares with the one before is computed twice and counted once.
+
+    >>> block_sizes(Mp2(function="", dtype="float64", nocc=(64, 64), nvir=(448, 448), naux=1536))
+    (4, 4)
+    >>> block_sizes(Mp2(function="", dtype="float64", nocc=(5, 5), nvir=(19, 19), naux=84))
+    (5, 5)
+    """
+    pair = request.nvir[0] * request.nvir[1] * _itemsize(request)
+    edge = max(1, isqrt(tile_budget(request) // max(1, pair)))
+    first, second = (_equal(o, edge) for o in request.nocc)
+    return first, second
+
+
+def blocks(nocc: int, size: int) -> list[tuple[int, int, int]]:
+    """Blocks as (first orbital, first one that is not in the block before, end).
+
+    >>> blocks(5, 3)
+    [(0, 0, 3), (2, 3, 5)]
+    """
+    ends = [min(end, nocc) for end in range(size, nocc + size, size)] if nocc else []
+    return [(end - size, place * size, end) for place, end in enumerate(ends)]
+
+
+def products(request: Mp2, sizes: tuple[int, int]) -> tuple[tuple[Gemm, int], ...]:
+    """Products between blocks, and how often each occurs; of one spin those of I <= J."""
+    first, second = (len(blocks(o, size)) for o, size in zip(request.nocc, sizes, strict=True))
+    if not request.same:
+        return ((_product(request, sizes, "general"), first * second),)
+    found = Counter({_product(request, sizes, "syrk"): first})
+    if first > 1:
+        found[_product(request, sizes, "general")] = first * (first - 1) // 2
+    return tuple(found.items())
+
+
+def device_bytes(tilings: tuple[Tiling, ...]) -> int:
+    """Most that one product has on the device: words and planes of both operands, and a launch's result."""
+    first = tilings[0]
+    if not first.slices:
+        return max(t.bytes_in + t.bytes_out for t in tilings)
+    _, m, k, n = first.pieces
+    sides = [tile_planes(first, side, True) for side in ("lhs", "rhs")]
+    kept = m * k * sides[0].bytes_out + n * k * sides[1].bytes_out
+    return kept + max(side.bytes_in for side in sides) + first.bytes_out
+
+
+def host_bytes(request: Mp2, sizes: tuple[int, int]) -> int:
+    """T of a pair of blocks, in float64 too where it is float32, and the epilogue's tiles of a pair."""
+    pair = request.nvir[0] * request.nvir[1]
+    return pair * (sizes[0] * sizes[1] * _itemsize(request) + EPILOGUE_TILES * 8)
+
+
+EPILOGUE_TILES = 4
+"""Tiles (nvir, nvir) of float64 that the epilogue has at a time: e_a + e_b, D, T / D, and T in float64."""
+
+
+def epilogue_seconds(request: Mp2) -> float:
+    """Predicted for the sums of all pairs on the host."""
+    return request.pairs * request.nvir[0] * request.nvir[1] * ELEMENT_SECONDS
+
+
+def predict_fused(request: Mp2, scheme: Scheme, chip: Chip) -> tuple[Prediction, int]:
+    """Predicted seconds of the fp32 kernel, and bytes on the device: TensorE's and the link's bounds.
+
+    B goes to the device once, which holds it with what pads it; sums come back.
+    """
+    # The one place where the tiling of the kernel tells more: numtrn.plan.mp2_tiling.predict_pairs.
+    passes = chip.fp32_passes if scheme.operand_dtype == "float32" else 1
+    integrals = request.pairs * request.nvir[0] * request.nvir[1]
+    columns = integrals * ceil(request.naux / chip.partitions) / chip.partitions
+    sides = 1 if request.same else 2
+    inputs = sum(o * v * request.naux for o, v in zip(request.nocc[:sides], request.nvir, strict=False))
+    size = 4 * (inputs if request.naux else integrals)
+    device = max(columns * passes / chip.tensor_ghz, size / chip.dma_bytes_per_ns) * 1e-9
+    link = size / chip.link_in_bytes_per_second + 8 * request.pairs / chip.link_out_bytes_per_second
+    return Prediction(device=device + chip.kernel_seconds, link=link, fixed=chip.launch_seconds), size
+
+
+def _product(request: Mp2, sizes: tuple[int, int], structure: Structure) -> Gemm:
+    m, n = (size * v for size, v in zip(sizes, request.nvir, strict=True))
+    return Gemm(function="", dtype=request.dtype, m=m, k=request.naux, n=n, structure=structure)
+
+
+def _equal(nocc: int, most: int) -> int:
+    """Size of equal blocks of at most so many.
+
+    >>> _equal(5, 4), _equal(64, 6)
+    (3, 6)
+    """
+    return ceil(nocc / max(1, ceil(nocc / most)))
+
+
+def _itemsize(request: Mp2) -> int:
+    return 4 if request.dtype == "float32" else 8
+
+
+def _all(request: Mp2) -> int:
+    (o1, o2), (v1, v2) = request.nocc, request.nvir
+    return o1 * o2 * v1 * v2 * _itemsize(request)
