@@ -28,7 +28,8 @@ import nki.language as nl
 
 PARTITIONS = 128
 BANK_COLUMNS = 512
-AHEAD = 4
+AHEAD = 8
+LEAD = 3
 
 
 @nki.jit
@@ -101,7 +102,7 @@ def mp2_pairs(
     for n in range(min(AHEAD, len(jobs))):
         seeds.append(seed(jobs[n], units[jobs[n][0]], table, biases, known, size))
     square_all(seeds, 0)
-    for n in range(len(seeds)):
+    for n in range(min(LEAD, len(jobs))):
         roots.append(refine(jobs[n], units[jobs[n][0]], seeds[n], table, biases, size))
         seeds[n] = 0
     before = []
@@ -111,10 +112,10 @@ def mp2_pairs(
             for m in range(n + AHEAD, min(n + 2 * AHEAD, len(jobs))):
                 seeds.append(seed(jobs[m], units[jobs[m][0]], table, biases, known, size))
             square_all(seeds, n + AHEAD)
-        if n + AHEAD < len(jobs):
-            job = jobs[n + AHEAD]
-            roots.append(refine(job, units[job[0]], seeds[n + AHEAD], table, biases, size))
-            seeds[n + AHEAD] = 0
+        if n + LEAD < len(jobs):
+            job = jobs[n + LEAD]
+            roots.append(refine(job, units[job[0]], seeds[n + LEAD], table, biases, size))
+            seeds[n + LEAD] = 0
         unit = units[jobs[n][0]]
         if len(present) == 0:
             present = new_amplitudes(unit, size, triangle)
