@@ -28,8 +28,8 @@ import nki.language as nl
 
 PARTITIONS = 128
 BANK_COLUMNS = 512
-AHEAD = 8
-LEAD = 3
+AHEAD = 4
+LEAD = 2
 
 
 @nki.jit
