@@ -125,11 +125,13 @@ def mp2_pairs(
         else:
             multiply(jobs[n], unit, moving, stationary, held, roots[n], place, size, triangle, dtype)
         roots[n] = 0
+        if len(before) > 0:
+            sum_exchange(sums, kinds, units[jobs[n][0] - 1], before, size, triangle)
+            before = []
         if n + 1 == len(jobs) or jobs[n + 1][0] != jobs[n][0]:
             sum_direct(sums, kinds, unit, present, size, triangle)
-            if exchange and len(before) > 0:
-                sum_exchange(sums, kinds, units[jobs[n][0] - 1], before, size, triangle)
-            before = present
+            if exchange:
+                before = present
             present = []
     if exchange:
         sum_exchange(sums, kinds, units[len(units) - 1], before, size, triangle)
