@@ -11,11 +11,11 @@ Engines     TensorE multiplies and transposes. ScalarE makes s (from D = e_a + e
             bias), sums Y Y and Y Y^T, and never touches PSUM. VectorE makes one Newton step of s, two
             instructions of 2N cycles, in which the error e of ScalarE's function becomes 1.5 e^2; then Y, N
             from PSUM; then Y Y^T, N from PSUM, of half the blocks. DMA loads; GpSimd is idle.
-            s of later tiles is made four tiles at a time, ahead, as functions of ScalarE change at a cost.
+            s of later tiles is made ``ahead`` tiles at a time, as functions of ScalarE change at a cost.
 SBUF        B of ``resident`` orbitals i; of the orbitals j a group of ``pack`` at a time streams past, unless
-            all are resident. Y of two groups, s of eight tiles, sums of the launch.
+            all are resident. Y of a group and of the one before, s of some tiles, sums.
 PSUM        A bank for each tile of at most 128 rows b and 512 columns a, all of K accumulated in it; as many
-            for transposes. The transposes of a group follow the products of the next, which hide VectorE.
+            for transposes, those of a group after the first products of the next, which hide VectorE.
 DMA         Rows of ``chunk`` orbitals, 2 KiB or so.
 Bound       T_pe = pairs ceil(x/128) R v c / f, R the tiles of rows an orbital has: 3.5 for v = 448, not 4; c =
             4 cycles for fp32 and 1 for tf32, f the TensorE clock. VectorE needs about 5.6 v cycles a tile.
@@ -28,13 +28,25 @@ import nki.language as nl
 
 PARTITIONS = 128
 BANK_COLUMNS = 512
-AHEAD = 4
-LEAD = 2
 
 
 @nki.jit
 def mp2_pairs(
-    moving, stationary, energies, oi, oj, vi, vj, pack, resident, chunk, exchange, triangle, given, tf32
+    moving,
+    stationary,
+    energies,
+    oi,
+    oj,
+    vi,
+    vj,
+    pack,
+    resident,
+    chunk,
+    ahead,
+    exchange,
+    triangle,
+    given,
+    tf32,
 ):
     """Partial sums of the pairs of ``oi`` orbitals i and ``oj`` orbitals j.
 
@@ -58,6 +70,8 @@ def mp2_pairs(
         Orbitals i whose B is in SBUF together; ``oi`` if everything is.
     chunk
         Orbitals loaded together, a multiple of ``pack``.
+    ahead
+        Tiles whose s is begun together, while those before them are multiplied.
     exchange
         Whether T_ab T_ba / D_ab is wanted; then vi = vj.
     triangle
@@ -99,23 +113,22 @@ def mp2_pairs(
         held["stationary"] = held["moving"]
     seeds = []
     roots = []
-    for n in range(min(AHEAD, len(jobs))):
+    for n in range(min(ahead, len(jobs))):
         seeds.append(seed(jobs[n], units[jobs[n][0]], table, biases, known, size))
     square_all(seeds, 0)
-    for n in range(min(LEAD, len(jobs))):
-        roots.append(refine(jobs[n], units[jobs[n][0]], seeds[n], table, biases, size))
-        seeds[n] = 0
+    roots.append(refine(jobs[0], units[0], seeds[0], table, biases, size))
+    seeds[0] = 0
     before = []
     present = []
     for n in range(len(jobs)):
-        if n % AHEAD == 0:
-            for m in range(n + AHEAD, min(n + 2 * AHEAD, len(jobs))):
+        if n % ahead == 0:
+            for m in range(n + ahead, min(n + 2 * ahead, len(jobs))):
                 seeds.append(seed(jobs[m], units[jobs[m][0]], table, biases, known, size))
-            square_all(seeds, n + AHEAD)
-        if n + LEAD < len(jobs):
-            job = jobs[n + LEAD]
-            roots.append(refine(job, units[job[0]], seeds[n + LEAD], table, biases, size))
-            seeds[n + LEAD] = 0
+            square_all(seeds, n + ahead)
+        if n + 1 < len(jobs):
+            job = jobs[n + 1]
+            roots.append(refine(job, units[job[0]], seeds[n + 1], table, biases, size))
+            seeds[n + 1] = 0
         unit = units[jobs[n][0]]
         if len(present) == 0:
             present = new_amplitudes(unit, size, triangle)
@@ -125,11 +138,13 @@ def mp2_pairs(
         else:
             multiply(jobs[n], unit, moving, stationary, held, roots[n], place, size, triangle, dtype)
         roots[n] = 0
+        ends = n + 1 == len(jobs) or jobs[n + 1][0] != jobs[n][0]
+        if ends:
+            sum_direct(sums, kinds, unit, present, size, triangle)
         if len(before) > 0:
             sum_exchange(sums, kinds, units[jobs[n][0] - 1], before, size, triangle)
             before = []
-        if n + 1 == len(jobs) or jobs[n + 1][0] != jobs[n][0]:
-            sum_direct(sums, kinds, unit, present, size, triangle)
+        if ends:
             if exchange:
                 before = present
             present = []

@@ -137,6 +137,8 @@ def block_sums(
     ------
     DenominatorError
         When a denominator is not positive.
+    KernelError
+        When what is made of one pair does not fit SBUF, or a launch gives what it must not.
     """
     same = second is None
     if exchange and not same:
@@ -146,6 +148,8 @@ def block_sums(
     if 0 in integrals.shape:
         return total
     t = tile_blocks((o1, o2), (v1, v2), same=same, exchange=exchange)
+    if t is None:
+        raise KernelError(f"what is made of a pair's integrals must fit SBUF; got {v1} x {v2}; let NumPy take them")
     energies = _Energies((integrals, *(second or first)), (integrals, *first))
     pairs = integrals.transpose(0, 2, 1, 3)
     turned = np.zeros((2, o2, o1))
@@ -260,7 +264,7 @@ def _sums(found: Array, spin: Spin, launch: PairLaunch) -> NDArray[np.float64]:
     """(2, oi, oj) of a launch's sums of partitions; see ``kernels/mp2_pairs.py`` for their kinds."""
     oi, oj = launch.oi, launch.oj
     kinds = iter(found.reshape(TILE, -1, oi, oj).transpose(1, 0, 2, 3))
-    exchange = bool(launch.parameters[7])
+    exchange = bool(launch.parameters[8])
     total = np.zeros((2, oi, oj))
     if spin.rest:
         slot = TILE // spin.pack

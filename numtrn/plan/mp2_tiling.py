@@ -32,8 +32,8 @@ SUM_BYTES = 16 * 1024
 ROW_BYTES = 1536
 """Least bytes of a row that DMA loads, where there are as many orbitals."""
 
-AHEAD, LEAD = 4, 2
-"""Tiles whose denominators the kernel makes together, and how many ahead it refines them."""
+AHEAD = (4, 2, 1)
+"""Tiles whose denominators the kernel makes together: the first that fits. By the clock 2 to 8 take equally long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,40 +213,31 @@ def tile_pairs(
     PairTiling or None
         None where B of one orbital of each, and what is made of it, does not fit SBUF.
     """
-    spins = spin_of(nvir[0]), spin_of(nvir[1])
-    for pieces in range(1, max(nocc) + 1):
-        blocks = _block(nocc[0], pieces, spins[1].pack), _block(nocc[1], pieces, spins[1].pack)
-        found = _launches(spins, nocc, blocks, naux, same, exchange, tf32)
-        if found is None and max(blocks) <= spins[1].pack:
-            break
-        if found is not None and all(launch.instructions <= LONG for launch in found):
-            return _tiling(spins, nocc, blocks, naux, same, found, tf32)
+    for packs in (True, False):
+        spins = spin_of(nvir[0], packs), spin_of(nvir[1], packs)
+        found = _blocked(spins, nocc, naux, same, exchange, tf32)
+        if found is not None:
+            return found
     return None
 
 
 @lru_cache(maxsize=256)
-def tile_blocks(nocc: tuple[int, int], nvir: tuple[int, int], *, same: bool, exchange: bool) -> PairTiling:
+def tile_blocks(
+    nocc: tuple[int, int], nvir: tuple[int, int], *, same: bool, exchange: bool
+) -> PairTiling | None:
     """Launches for pairs whose integrals are given; arguments as of `tile_pairs`.
 
     The first spin's orbitals are those j of the kernel, so that its virtual orbitals are rows: integrals
     (i, j, a, b) then lie as the kernel reads them. ``spins``, ``blocks`` and ``nocc`` are in the kernel's
     order, the second spin first.
 
-    Raises
-    ------
-    ValueError
-        Where the integrals of one pair do not fit SBUF.
+    Returns
+    -------
+    PairTiling or None
+        None where what is made of the integrals of one pair does not fit SBUF.
     """
     spins = spin_of(nvir[1], packs=False), spin_of(nvir[0], packs=False)
-    turned = nocc[1], nocc[0]
-    for pieces in range(1, max(nocc) + 1):
-        blocks = _block(turned[0], pieces, 1), _block(turned[1], pieces, 1)
-        found = _launches(spins, turned, blocks, 0, same, exchange, False)
-        if found is not None and all(launch.instructions <= LONG for launch in found):
-            return _tiling(spins, turned, blocks, 0, same, found, False)
-    raise ValueError(
-        f"the integrals of a pair must fit SBUF; got {nvir[0]} x {nvir[1]} virtual orbitals; let NumPy take them"
-    )
+    return _blocked(spins, (nocc[1], nocc[0]), 0, same, exchange, tf32=False)
 
 
 def predict_pairs(tiling: PairTiling, chip: Chip) -> Prediction:
@@ -267,6 +258,18 @@ def _launch_seconds(launch: PairLaunch, chip: Chip, tf32: bool) -> float:
 
 
 # ---- Blocks ----
+
+
+def _blocked(
+    spins: tuple[Spin, Spin], nocc: tuple[int, int], naux: int, same: bool, exchange: bool, tf32: bool
+) -> PairTiling | None:
+    """The fewest blocks of equal size whose launches are within all limits."""
+    for pieces in range(1, max(nocc) + 1):
+        blocks = _block(nocc[0], pieces, spins[1].pack), _block(nocc[1], pieces, spins[1].pack)
+        found = _launches(spins, nocc, blocks, naux, same, exchange, tf32)
+        if found is not None and all(launch.instructions <= LONG for launch in found):
+            return _tiling(spins, nocc, blocks, naux, same, found, tf32)
+    return None
 
 
 def _block(orbitals: int, pieces: int, pack: int) -> int:
@@ -349,10 +352,16 @@ def _launch(
     """Parameters and counts of a launch; None if it does not fit SBUF."""
     first, second = spins
     kinds = _kinds(second, exchange)
-    resident = _resident(spins, oi, oj, naux, exchange, triangle, kinds)
-    if resident is None:
+    if kinds * oi * oj * 4 > SUM_BYTES and oi * oj > 1:
         return None
-    held, chunk = resident
+    fits = [
+        (ahead, found)
+        for ahead in AHEAD
+        if (found := _resident(spins, oi, oj, naux, exchange, triangle, kinds, ahead)) is not None
+    ]
+    if not fits:
+        return None
+    ahead, (held, chunk) = fits[0]
     counted = _Counted(spins, oi, oj, naux, held, chunk, exchange, triangle)
     columns = kinds * oi * oj
     energies = first.v + oi + second.tiles(oj)
@@ -363,7 +372,7 @@ def _launch(
         oj=oj,
         triangle=triangle,
         count=count,
-        parameters=(oi, oj, first.v, second.v, second.pack, held, chunk, *flags),
+        parameters=(oi, oj, first.v, second.v, second.pack, held, chunk, ahead, *flags),
         result_shape=(TILE, columns),
         matmuls=counted.matmuls,
         transposes=counted.transposes,
@@ -386,13 +395,18 @@ def _kinds(spin: Spin, exchange: bool) -> int:
 
 
 def _resident(
-    spins: tuple[Spin, Spin], oi: int, oj: int, naux: int, exchange: bool, triangle: bool, kinds: int
+    spins: tuple[Spin, Spin],
+    oi: int,
+    oj: int,
+    naux: int,
+    exchange: bool,
+    triangle: bool,
+    kinds: int,
+    ahead: int,
 ) -> tuple[int, int] | None:
     """Orbitals i in SBUF together, and orbitals loaded together; None where even one is too many."""
     first, second = spins
-    room = SBUF_BYTES - _working_bytes(spins, oi, oj, naux, kinds, exchange)
-    if kinds * oi * oj * 4 > SUM_BYTES and oi * oj > 1:
-        return None
+    room = SBUF_BYTES - _working_bytes(spins, oi, oj, naux, exchange, kinds, ahead)
     if not naux:
         return (oi, 1) if room >= 0 else None
     tiles = 4 * ceil(naux / TILE)
@@ -401,9 +415,8 @@ def _resident(
         chunk *= 2
     if (oi * first.width + (0 if triangle else oj * second.width)) * tiles <= room:
         return oi, chunk
-    for together in (chunk, second.pack):
-        left = room // tiles - together * second.width
-        held = min(oi, left // first.width)
+    for together in dict.fromkeys((chunk, second.pack)):
+        held = min(oi, (room // tiles - together * second.width) // first.width)
         if held >= together:
             return held // together * together, together
         if held > 0:
@@ -412,19 +425,23 @@ def _resident(
 
 
 def _working_bytes(
-    spins: tuple[Spin, Spin], oi: int, oj: int, naux: int, kinds: int, exchange: bool
+    spins: tuple[Spin, Spin], oi: int, oj: int, naux: int, exchange: bool, kinds: int, ahead: int
 ) -> int:
     """SBUF bytes of a partition for all but B."""
     first, second = spins
     columns = side_of(first.v) * first.v
-    rows = second.full * second.pack + (second.rest > 0)
+    full, v = second.full, second.v
     tables = first.v + oi + second.tiles(oj) * (oi + 1) + kinds * oi * oj
-    denominators = (2 * (AHEAD + 2) + LEAD + 2) * columns
-    amplitudes = (2 if exchange else 1) * rows * columns + second.full * columns
-    exchanged = 3 * second.full * second.v if exchange else 0
-    packed = 2 * ceil(naux / TILE) * TILE if second.full and second.pack > 1 else 0
+    denominators = (2 * (2 * ahead - 1) + 4) * columns
+    amplitudes = (full * second.pack + (second.rest > 0)) * columns
+    direct = full * columns
+    if exchange:
+        amplitudes += (full or 1) * columns
+        direct = max(direct, 2 * full * TILE + 2 * (full * (v - TILE) - TILE * (full * (full - 1) // 2)))
+        direct = max(direct, 3 * columns)
+    packed = 2 * ceil(naux / TILE) * TILE if full and second.pack > 1 else 0
     given = 0 if naux else 2 * columns
-    return 4 * (tables + denominators + amplitudes + exchanged + packed + given)
+    return 4 * (tables + denominators + amplitudes + direct + packed + given)
 
 
 class _Counted:
