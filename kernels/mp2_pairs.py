@@ -108,9 +108,10 @@ def mp2_pairs(
         known.append(False)
     units = units_of(size, triangle)
     jobs = jobs_of(units, size, triangle)
-    held = {"moving": [], "stationary": [], "packed": [], "first": -1, "group": -1}
+    held = {"moving": [], "stationary": [], "packed": [], "first": -1, "group": -1, "passing": True}
     if triangle and resident == oi:
         held["stationary"] = held["moving"]
+        held["passing"] = False
     seeds = []
     roots = []
     for n in range(min(ahead, len(jobs))):
@@ -132,11 +133,10 @@ def mp2_pairs(
         unit = units[jobs[n][0]]
         if len(present) == 0:
             present = new_amplitudes(unit, size, triangle)
-        place = place_of(jobs[n], unit, present, size)
         if given:
-            divide_given(jobs[n], unit, moving, roots[n], place, size)
+            divide_given(jobs[n], unit, moving, roots[n], present, size)
         else:
-            multiply(jobs[n], unit, moving, stationary, held, roots[n], place, size, triangle, dtype)
+            multiply(jobs[n], unit, moving, stationary, held, roots[n], present, size, dtype)
         roots[n] = 0
         ends = n + 1 == len(jobs) or jobs[n + 1][0] != jobs[n][0]
         if ends:
@@ -334,7 +334,7 @@ def refine(job, unit, seeded, table, biases, size):
 # ---- Y = T s ----
 
 
-def multiply(job, unit, moving, stationary, held, root, place, size, triangle, dtype):
+def multiply(job, unit, moving, stationary, held, root, amplitudes, size, dtype):
     """T of a tile of rows in PSUM, bank by bank, and Y of it in SBUF."""
     oi, oj, vi, vj, full, rest, pack, resident, chunk = size
     s0, s1 = job[3], job[4]
@@ -347,6 +347,7 @@ def multiply(job, unit, moving, stationary, held, root, place, size, triangle, d
     moving_chunk = min(chunk, resident)
     for i in range(s0, s1):
         panel_of(held["moving"], moving, i, moving_chunk, oi, dtype)
+    place = place_of(job, unit, amplitudes, size)
     lhs, c0 = left_of(job, unit, stationary, held, size, dtype)
     for n0 in range(0, (s1 - s0) * vi, BANK_COLUMNS):
         n1 = min(n0 + BANK_COLUMNS, (s1 - s0) * vi)
@@ -377,7 +378,7 @@ def divide(source, root, n0, n1, place):
     )
 
 
-def divide_given(job, unit, integrals, root, place, size):
+def divide_given(job, unit, integrals, root, amplitudes, size):
     """Y of a tile whose integrals are loaded."""
     oi, oj, vi, vj, full, rest, pack, resident, chunk = size
     s0, s1 = job[3], job[4]
@@ -390,7 +391,7 @@ def divide_given(job, unit, integrals, root, place, size):
         row = (j * oi + i) * vj + b
         c = (i - s0) * vi
         nisa.dma_copy(dst=tile[0:rows, c : c + vi], src=integrals[row : row + rows, 0:vi])
-    divide(tile, root, 0, (s1 - s0) * vi, place)
+    divide(tile, root, 0, (s1 - s0) * vi, place_of(job, unit, amplitudes, size))
 
 
 def runs_of(s0, s1, n0, n1, vi, wi, chunk):
@@ -436,7 +437,7 @@ def panel_of(held, source, orbital, chunk, count, dtype):
 def left_of(job, unit, stationary, held, size, dtype):
     """Stationary tiles of K of a tile of rows, and their first column."""
     oi, oj, vi, vj, full, rest, pack, resident, chunk = size
-    if resident < oi and len(held["stationary"]) > 0 and held["stationary"][0][0] != unit[2] // chunk:
+    if held["passing"] and len(held["stationary"]) > 0 and held["stationary"][0][0] != unit[2] // chunk:
         held["stationary"] = []
     panel = panel_of(held["stationary"], stationary, unit[2], chunk, oj, dtype)
     wj = stationary.shape[1] // oj

@@ -413,10 +413,10 @@ def _resident(
     chunk = second.pack
     while chunk < max(oi, oj) and chunk * second.width * 4 < ROW_BYTES:
         chunk *= 2
-    if (oi * first.width + (0 if triangle else oj * second.width)) * tiles <= room:
+    if triangle and oi * first.width * tiles <= room:
         return oi, chunk
-    for together in dict.fromkeys((chunk, second.pack)):
-        held = min(oi, (room // tiles - together * second.width) // first.width)
+    for together, spare in ((chunk, 1.5), (second.pack, 1.5), (second.pack, 1)):
+        held = min(oi, int(room // tiles - spare * together * second.width) // first.width)
         if held >= together:
             return held // together * together, together
         if held > 0:
@@ -471,7 +471,8 @@ class _Counted:
         self.matmuls = self.transposes = self.instructions = 0
         self.pe_columns = self.transposed = self.vector_cycles = self.scalar_cycles = self.loaded = 0
         self._moving: set[int] = set()
-        self._stationary: set[int] = self._moving if triangle and resident == oi else set()
+        self._passing = not (triangle and resident == oi)
+        self._stationary: set[int] = set() if self._passing else self._moving
         self._known: set[int] = set()
         self._group = self._start = -1
         for unit in self._units():
@@ -563,7 +564,7 @@ class _Counted:
         for c in range(s0 // together, (s1 - 1) // together + 1):
             self._panel(self._moving, c, together, self.oi, self.first.width)
         c = j0 // self.chunk
-        if self.resident < self.oi and c not in self._stationary:
+        if self._passing and c not in self._stationary:
             self._stationary.clear()
         self._panel(self._stationary, c, self.chunk, self.oj, self.second.width)
 
