@@ -2,13 +2,13 @@
 
 For each pair of occupied orbitals (i, j), T = (ia|jb) is made in PSUM by TensorE, T_ba = sum_Q B_jbQ B_iaQ,
 and never leaves the chip: what comes back is a few numbers a pair and partition, which the host adds in
-float64. What makes it more than a port: with s = D^-1/2, which is symmetric in a and b, and Y = T s, both sums
-are those of Y Y and Y Y^T, so that one pass of VectorE takes T out of PSUM and divides it, and the transposes
-that TensorE makes of Y need no denominators; blocks of Y Y^T above the diagonal count twice, those below it
-are not made; and rows that do not fill a tile of 128 share one with those of the next orbitals.
+float64. What makes it more than a port: with s = D^-1/2, which is symmetric in a and b, and Y = T s, both
+sums are those of Y Y and Y Y^T, so that one pass of VectorE takes T out of PSUM and divides it, and the
+transposes that TensorE makes of Y need no denominators; blocks of Y Y^T above the diagonal count twice, those
+below it are not made; and rows that do not fill a tile of 128 share one with those of the next orbitals.
 
-Engines     TensorE multiplies and transposes. ScalarE makes s (from D = e_a + e_b - e_i - e_j with b's part as
-            bias), sums Y Y and Y Y^T, and never touches PSUM. VectorE makes one Newton step of s, two
+Engines     TensorE multiplies and transposes. ScalarE makes s (of D = e_a + e_b - e_i - e_j, with all but
+            e_a as bias), sums Y Y and Y Y^T, and never touches PSUM. VectorE makes one Newton step of s, two
             instructions of 2N cycles, in which the error e of ScalarE's function becomes 1.5 e^2; then Y, N
             from PSUM; then Y Y^T, N from PSUM, of half the blocks. DMA loads; GpSimd is idle.
             s of later tiles is made ``ahead`` tiles at a time, as functions of ScalarE change at a cost.
@@ -17,8 +17,8 @@ SBUF        B of ``resident`` orbitals i; of the orbitals j a group of ``pack`` 
 PSUM        A bank for each tile of at most 128 rows b and 512 columns a, all of K accumulated in it; as many
             for transposes, those of a group after the first products of the next, which hide VectorE.
 DMA         Rows of ``chunk`` orbitals, 2 KiB or so.
-Bound       T_pe = pairs ceil(x/128) R v c / f, R the tiles of rows an orbital has: 3.5 for v = 448, not 4; c =
-            4 cycles for fp32 and 1 for tf32, f the TensorE clock. VectorE needs about 5.6 v cycles a tile.
+Bound       T_pe = pairs ceil(x/128) R v c / f, R the tiles of rows an orbital has: 3.5 for v = 448, not 4;
+            c = 4 cycles for fp32 and 1 for tf32, f the TensorE clock. VectorE needs about 5.6 v a tile.
 Limits      A resident orbital, a group of others and Y fit SBUF: see ``numtrn/plan/mp2_tiling.py``.
 """
 
@@ -91,7 +91,10 @@ def mp2_pairs(
     """
     full = vj // PARTITIONS
     rest = vj - full * PARTITIONS
-    size = (oi, oj, vi, vj, full, rest, pack, resident, chunk)
+    size = {"oi": oi, "oj": oj, "vi": vi, "vj": vj, "full": full, "rest": rest}
+    size["pack"] = pack
+    size["resident"] = resident
+    size["chunk"] = chunk
     dtype = nl.float32
     if tf32:
         dtype = nl.tfloat32
@@ -104,7 +107,7 @@ def mp2_pairs(
     tiles = energies.shape[1] - vi - oi
     biases = nl.ndarray((PARTITIONS, tiles * oi), dtype=nl.float32, buffer=nl.sbuf)
     known = []
-    for t in range(tiles):
+    for _t in range(tiles):
         known.append(False)
     units = units_of(size, triangle)
     jobs = jobs_of(units, size, triangle)
@@ -181,8 +184,12 @@ def side_of(vi):
 
 
 def units_of(size, triangle):
-    """Orbitals i side by side with a group of orbitals j: (first i, end, first j, end, first resident)."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
+    """Orbitals i side by side, s0 to s1, with a group of orbitals j, j0 to j1; i0 is the first resident."""
+    oi = size["oi"]
+    oj = size["oj"]
+    vi = size["vi"]
+    pack = size["pack"]
+    resident = size["resident"]
     side = side_of(vi)
     units = []
     for i0 in range(0, oi, resident):
@@ -196,22 +203,22 @@ def units_of(size, triangle):
                 if triangle:
                     s1 = min(s1, j1)
                 if s0 < s1:
-                    units.append((s0, s1, j0, j1, i0))
+                    units.append({"s0": s0, "s1": s1, "j0": j0, "j1": j1, "i0": i0})
     return units
 
 
 def jobs_of(units, size, triangle):
     """Tiles of rows: (unit, j of a full tile or -1, its place in the orbital, first i, end)."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
     jobs = []
     for u in range(len(units)):
-        s0, s1, j0, j1, i0 = units[u]
-        for j in range(j0, j1):
+        s0 = units[u]["s0"]
+        s1 = units[u]["s1"]
+        for j in range(units[u]["j0"], units[u]["j1"]):
             end = end_of(s1, j, triangle)
             if s0 < end:
-                for a in range(full):
+                for a in range(size["full"]):
                     jobs.append((u, j, a, s0, end))
-        if rest > 0:
+        if size["rest"] > 0:
             jobs.append((u, -1, 0, s0, s1))
     return jobs
 
@@ -225,7 +232,8 @@ def end_of(s1, j, triangle):
 
 def slot_of(size):
     """Rows of an orbital in a packed tile."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
+    rest = size["rest"]
+    pack = size["pack"]
     if pack > 1:
         return PARTITIONS // pack
     return rest
@@ -235,13 +243,18 @@ def rows_of(job, unit, size):
     """Rows of a tile."""
     if job[1] >= 0:
         return PARTITIONS
-    return (unit[3] - unit[2]) * slot_of(size)
+    return (unit["j1"] - unit["j0"]) * slot_of(size)
 
 
 def new_amplitudes(unit, size, triangle):
     """SBUF for Y of a unit: the full tiles of each j beside each other, then the packed tile."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
-    s0, s1, j0, j1, i0 = unit
+    vi = size["vi"]
+    full = size["full"]
+    rest = size["rest"]
+    s0 = unit["s0"]
+    s1 = unit["s1"]
+    j0 = unit["j0"]
+    j1 = unit["j1"]
     tiles = []
     for j in range(j0, j1):
         columns = full * (end_of(s1, j, triangle) - s0) * vi
@@ -257,10 +270,10 @@ def new_amplitudes(unit, size, triangle):
 
 def place_of(job, unit, amplitudes, size):
     """Where Y of a tile goes: the SBUF tile and its first column there."""
-    columns = (job[4] - job[3]) * size[2]
+    columns = (job[4] - job[3]) * size["vi"]
     if job[1] >= 0:
-        return amplitudes[job[1] - unit[2]], job[2] * columns
-    return amplitudes[unit[3] - unit[2]], 0
+        return amplitudes[job[1] - unit["j0"]], job[2] * columns
+    return amplitudes[unit["j1"] - unit["j0"]], 0
 
 
 # ---- s = D^-1/2 ----
@@ -268,15 +281,18 @@ def place_of(job, unit, amplitudes, size):
 
 def tile_number(job, unit, size):
     """Place of a tile's rows among those of the energies."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
+    oj = size["oj"]
+    full = size["full"]
+    pack = size["pack"]
     if job[1] >= 0:
         return job[1] * full + job[2]
-    return oj * full + unit[2] // pack
+    return oj * full + unit["j0"] // pack
 
 
 def seed(job, unit, table, biases, known, size):
     """D^-1/2 as ScalarE has it, and its square; what is missing of the energies' sums is made first."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
+    oi = size["oi"]
+    vi = size["vi"]
     t = tile_number(job, unit, size)
     rows = rows_of(job, unit, size)
     if not known[t]:
@@ -309,7 +325,8 @@ def square_all(seeds, first):
 
 def refine(job, unit, seeded, table, biases, size):
     """One Newton step, (D s^2 - 3) s: -2 times D^-1/2."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
+    oi = size["oi"]
+    vi = size["vi"]
     t = tile_number(job, unit, size)
     rows = rows_of(job, unit, size)
     s0, s1 = job[3], job[4]
@@ -336,12 +353,15 @@ def refine(job, unit, seeded, table, biases, size):
 
 def multiply(job, unit, moving, stationary, held, root, amplitudes, size, dtype):
     """T of a tile of rows in PSUM, bank by bank, and Y of it in SBUF."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
+    oi = size["oi"]
+    vi = size["vi"]
+    resident = size["resident"]
+    chunk = size["chunk"]
     s0, s1 = job[3], job[4]
     wi = moving.shape[1] // oi
     rows = rows_of(job, unit, size)
-    if held["first"] != unit[4]:
-        held["first"] = unit[4]
+    if held["first"] != unit["i0"]:
+        held["first"] = unit["i0"]
         if resident < oi:
             held["moving"] = []
     moving_chunk = min(chunk, resident)
@@ -380,11 +400,14 @@ def divide(source, root, n0, n1, place):
 
 def divide_given(job, unit, integrals, root, amplitudes, size):
     """Y of a tile whose integrals are loaded."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
+    oi = size["oi"]
+    vi = size["vi"]
+    vj = size["vj"]
+    full = size["full"]
     s0, s1 = job[3], job[4]
     rows = rows_of(job, unit, size)
     tile = nl.ndarray((rows, (s1 - s0) * vi), dtype=nl.float32, buffer=nl.sbuf)
-    j, b = unit[2], full * PARTITIONS
+    j, b = unit["j0"], full * PARTITIONS
     if job[1] >= 0:
         j, b = job[1], job[2] * PARTITIONS
     for i in range(s0, s1):
@@ -436,19 +459,24 @@ def panel_of(held, source, orbital, chunk, count, dtype):
 
 def left_of(job, unit, stationary, held, size, dtype):
     """Stationary tiles of K of a tile of rows, and their first column."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
-    if held["passing"] and len(held["stationary"]) > 0 and held["stationary"][0][0] != unit[2] // chunk:
+    oj = size["oj"]
+    full = size["full"]
+    pack = size["pack"]
+    chunk = size["chunk"]
+    if held["passing"] and len(held["stationary"]) > 0 and held["stationary"][0][0] != unit["j0"] // chunk:
         held["stationary"] = []
-    panel = panel_of(held["stationary"], stationary, unit[2], chunk, oj, dtype)
+    panel = panel_of(held["stationary"], stationary, unit["j0"], chunk, oj, dtype)
     wj = stationary.shape[1] // oj
-    c0 = (unit[2] - unit[2] // chunk * chunk) * wj
+    c0 = (unit["j0"] - unit["j0"] // chunk * chunk) * wj
     if job[1] >= 0:
-        return panel, c0 + (job[1] - unit[2]) * wj + job[2] * PARTITIONS
+        return panel, c0 + (job[1] - unit["j0"]) * wj + job[2] * PARTITIONS
     if full == 0 or pack == 1:
         return panel, c0 + full * PARTITIONS
-    if held["group"] != unit[2]:
-        held["group"] = unit[2]
-        held["packed"] = packed_of(panel, c0 + full * PARTITIONS, wj, unit[3] - unit[2], slot_of(size), dtype)
+    if held["group"] != unit["j0"]:
+        held["group"] = unit["j0"]
+        held["packed"] = packed_of(
+            panel, c0 + full * PARTITIONS, wj, unit["j1"] - unit["j0"], slot_of(size), dtype
+        )
     return held["packed"], 0
 
 
@@ -486,13 +514,18 @@ def add_up(sums, rows, column, data, op):
 
 def column_of(kind, i, j, size):
     """Where a sum goes."""
-    return (kind * size[0] + i) * size[1] + j
+    return (kind * size["oi"] + i) * size["oj"] + j
 
 
 def sum_direct(sums, kinds, unit, amplitudes, size, triangle):
     """Sums of squares of Y of a unit."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
-    s0, s1, j0, j1, i0 = unit
+    vi = size["vi"]
+    full = size["full"]
+    rest = size["rest"]
+    s0 = unit["s0"]
+    s1 = unit["s1"]
+    j0 = unit["j0"]
+    j1 = unit["j1"]
     for i in range(s0, s1):
         c = (i - s0) * vi
         for j in range(j0, j1):
@@ -529,20 +562,29 @@ def sum_tiles(sums, column, tiles, first, vi, full, side):
 
 def sum_exchange(sums, kinds, unit, amplitudes, size, triangle):
     """Sums of Y Y^T of a unit, without those of i = j in a triangle."""
-    s0, s1, j0, j1, i0 = unit
+    s0 = unit["s0"]
+    s1 = unit["s1"]
+    j0 = unit["j0"]
+    j1 = unit["j1"]
     for j in range(j0, j1):
         end = end_of(s1, j - 1, triangle)
-        if s0 < end and size[4] > 0:
+        if s0 < end and size["full"] > 0:
             for i in range(s0, end):
                 exchange_full(sums, kinds, i, j, unit, amplitudes, size, triangle)
-        if s0 < end and size[5] > 0:
+        if s0 < end and size["rest"] > 0:
             exchange_packed(sums, kinds, j, end, unit, amplitudes, size)
 
 
 def exchange_full(sums, kinds, i, j, unit, amplitudes, size, triangle):
     """Of one pair: rows of the full tiles, with the columns from the tile's own on."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
-    s0, s1, j0, j1, i0 = unit
+    vi = size["vi"]
+    vj = size["vj"]
+    full = size["full"]
+    rest = size["rest"]
+    s0 = unit["s0"]
+    s1 = unit["s1"]
+    j0 = unit["j0"]
+    j1 = unit["j1"]
     width = (end_of(s1, j, triangle) - s0) * vi
     tiles = amplitudes[j - j0]
     first = (i - s0) * vi
@@ -597,8 +639,12 @@ def product(out, column, tile, first, bank, start, count):
 
 def exchange_packed(sums, kinds, j, end, unit, amplitudes, size):
     """Of one orbital j and those i beside it: the rows beyond the full tiles, with the same columns."""
-    oi, oj, vi, vj, full, rest, pack, resident, chunk = size
-    s0, s1, j0, j1, i0 = unit
+    vi = size["vi"]
+    full = size["full"]
+    rest = size["rest"]
+    s0 = unit["s0"]
+    j0 = unit["j0"]
+    j1 = unit["j1"]
     packed = amplitudes[j1 - j0]
     p = (j - j0) * slot_of(size)
     count = end - s0

@@ -34,7 +34,7 @@ class VerificationError(NumtrnError, ArithmeticError):
 
 
 class DenominatorError(NumtrnError, ArithmeticError):
-    """Orbital energies e_a + e_b - e_i - e_j of which one is not positive, so that no kernel divides by them."""
+    """Orbital energies of which one e_a + e_b - e_i - e_j is not positive: no kernel divides by it."""
 
 
 class KernelFallbackWarning(UserWarning):

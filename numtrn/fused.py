@@ -27,7 +27,7 @@ DIRECT_SCALE = -0.25
 """The kernel's root is -2 / sqrt(-D)."""
 
 SpinOrbitals: TypeAlias = tuple[Array, Array, Array]
-"""B (o, v, x) float32, of any strides; energies of its occupied (o,) and of its virtual orbitals (v,), float64."""
+"""B (o, v, x) float32, of any strides; energies of its occupied (o,) and virtual orbitals (v,), float64."""
 
 
 class Launcher(Protocol):
@@ -54,7 +54,8 @@ def pair_sums(
     """Direct and exchange sums of all pairs of occupied orbitals of one or two spins.
 
     B is sent once, and the integrals made of it never leave the chip. B of more than
-    `numtrn.plan.mp2_tiling.KEEP_BYTES` is not kept whole: blocks of orbitals beyond it are sent for each launch.
+    `numtrn.plan.mp2_tiling.KEEP_BYTES` is not kept whole: blocks of orbitals beyond it are sent for each
+    launch. B must be finite, and T of a size whose squares fp32 can hold.
 
     Parameters
     ----------
@@ -149,7 +150,9 @@ def block_sums(
         return total
     t = tile_blocks((o1, o2), (v1, v2), same=same, exchange=exchange)
     if t is None:
-        raise KernelError(f"what is made of a pair's integrals must fit SBUF; got {v1} x {v2}; let NumPy take them")
+        raise KernelError(
+            f"what is made of a pair's integrals must fit SBUF; got {v1} x {v2}; let NumPy take them"
+        )
     energies = _Energies((integrals, *(second or first)), (integrals, *first))
     pairs = integrals.transpose(0, 2, 1, 3)
     turned = np.zeros((2, o2, o1))
@@ -229,8 +232,8 @@ class _Energies:
         gaps = [float(virtual.min() - occupied.max()) for _, occupied, virtual in (first, second)]
         if not sum(gaps) > 0:
             raise DenominatorError(
-                "every e_a + e_b - e_i - e_j must be positive, virtual orbitals above occupied ones; the least"
-                f" is {sum(gaps):.6g}; let float64 on the host take these energies"
+                "every e_a + e_b - e_i - e_j must be positive, virtual orbitals above occupied ones;"
+                f" the least is {sum(gaps):.6g}; let float64 on the host take these energies"
             )
         self._virtual, self._occupied = [], []
         for _, occupied, virtual in (first, second):
@@ -239,7 +242,7 @@ class _Energies:
             self._occupied.append(middle - np.asarray(occupied, np.float64))
 
     def table(self, t: PairTiling, launch: PairLaunch, i: int, j: int) -> NDArray[np.float32]:
-        """What the kernel reads, (128, v + oi + tiles): for orbitals from i of the first spin, j of the second."""
+        """What the kernel reads, (128, v + oi + tiles): from i of the first spin, j of the second."""
         first, second = t.spins
         table = np.ones((TILE, first.v + launch.oi + second.tiles(launch.oj)), np.float32)
         table[:, : self._virtual[0].size] = self._virtual[0]

@@ -33,7 +33,7 @@ ROW_BYTES = 1536
 """Least bytes of a row that DMA loads, where there are as many orbitals."""
 
 AHEAD = (4, 2, 1)
-"""Tiles whose denominators the kernel makes together: the first that fits. By the clock 2 to 8 take equally long."""
+"""Tiles whose denominators the kernel makes together: the first that fits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -287,7 +287,9 @@ def _launches(
     tf32: bool,
 ) -> tuple[PairLaunch, ...] | None:
     """Distinct launches of all pairs of blocks; None if one does not fit SBUF."""
-    parts = [[min(block, o - start) for start in range(0, o, block)] for o, block in zip(nocc, blocks, strict=True)]
+    parts = [
+        [min(block, o - start) for start in range(0, o, block)] for o, block in zip(nocc, blocks, strict=True)
+    ]
     counts: dict[tuple[int, int, bool], int] = {}
     for p, oi in enumerate(parts[0]):
         for q, oj in enumerate(parts[1]):
@@ -571,7 +573,9 @@ class _Counted:
     def _panel(self, held: set[int], c: int, together: int, orbitals: int, width: int) -> None:
         if c not in held:
             held.add(c)
-            self._load(self.tiles_k, 4 * self.naux * width * (min((c + 1) * together, orbitals) - c * together))
+            self._load(
+                self.tiles_k, 4 * self.naux * width * (min((c + 1) * together, orbitals) - c * together)
+            )
 
     def _matmuls(self, s0: int, s1: int, columns: int) -> None:
         v, together = self.first.v, min(self.chunk, self.resident)

@@ -158,9 +158,7 @@ def test_counts_are_the_kernels_and_fit_the_chip(nocc, nvir, naux, same, exchang
         t = tile_blocks(nocc, nvir, same=same, exchange=exchange)
     for launch in t.launches:
         arrays = [of_shape(shape, np.float32) for shape in shapes(t, launch, naux)]
-        timeline = time_kernel(
-            load_kernel("mp2_pairs", modules), (*arrays, *launch.parameters), CHIPS[chip]
-        )
+        timeline = time_kernel(load_kernel("mp2_pairs", modules), (*arrays, *launch.parameters), CHIPS[chip])
         assert sum(timeline.instructions.values()) == launch.instructions <= LONG
         assert timeline.instructions["tensor"] == launch.matmuls + launch.transposes
         assert timeline.hbm_bytes == launch.loaded + launch.bytes_out + arrays[2].nbytes
@@ -201,14 +199,17 @@ def test_rows_are_padded_to_what_a_tile_shares(v):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 900), st.integers(1, 900), st.integers(1, 3000))
+@given(
+    st.integers(1, 400), st.integers(1, 400), st.integers(1, 900), st.integers(1, 900), st.integers(1, 3000)
+)
 def test_launches_cover_all_pairs_in_few_programs(o1, o2, v1, v2, x):
     one = tile_pairs((o1, o1), (v1, v1), x, same=True, exchange=True)
     two = tile_pairs((o1, o2), (v1, v2), x, same=False, exchange=False)
     for t, pairs in ((one, o1 * (o1 + 1) // 2), (two, o1 * o2)):
         if t is not None:
             made = sum(
-                launch.count * (launch.oi * (launch.oi + 1) // 2 if launch.triangle else launch.oi * launch.oj)
+                launch.count
+                * (launch.oi * (launch.oi + 1) // 2 if launch.triangle else launch.oi * launch.oj)
                 for launch in t.launches
             )
             assert made == pairs
