@@ -69,7 +69,7 @@ def mp2_pairs(
     resident
         Orbitals i whose B is in SBUF together; ``oi`` if everything is.
     chunk
-        Orbitals loaded together, a multiple of ``pack``.
+        Orbitals loaded together, a multiple of ``pack``; 0, with ``pack`` 1, to load B of j for each tile.
     ahead
         Tiles whose s is begun together, while those before them are multiplied.
     exchange
@@ -365,6 +365,8 @@ def multiply(job, unit, moving, stationary, held, root, amplitudes, size, dtype)
         if resident < oi:
             held["moving"] = []
     moving_chunk = min(chunk, resident)
+    if chunk == 0:
+        moving_chunk = resident
     for i in range(s0, s1):
         panel_of(held["moving"], moving, i, moving_chunk, oi, dtype)
     place = place_of(job, unit, amplitudes, size)
@@ -445,15 +447,19 @@ def panel_of(held, source, orbital, chunk, count, dtype):
         if entry[0] == c:
             return entry[1]
     width = source.shape[1] // count
-    c0 = c * chunk * width
-    c1 = min((c + 1) * chunk, count) * width
+    panel = load(source, c * chunk * width, min((c + 1) * chunk, count) * width, dtype)
+    held.append((c, panel))
+    return panel
+
+
+def load(source, c0, c1, dtype):
+    """Columns c0 to c1 in SBUF, tile by tile of K."""
     panel = []
     for k in range(0, source.shape[0], PARTITIONS):
         depth = min(PARTITIONS, source.shape[0] - k)
         tile = nl.ndarray((depth, c1 - c0), dtype=dtype, buffer=nl.sbuf)
         nisa.dma_copy(dst=tile, src=source[k : k + depth, c0:c1])
         panel.append(tile)
-    held.append((c, panel))
     return panel
 
 
@@ -463,10 +469,15 @@ def left_of(job, unit, stationary, held, size, dtype):
     full = size["full"]
     pack = size["pack"]
     chunk = size["chunk"]
+    wj = stationary.shape[1] // oj
+    if chunk == 0:
+        first = unit["j0"] * wj + full * PARTITIONS
+        if job[1] >= 0:
+            first = unit["j0"] * wj + job[2] * PARTITIONS
+        return load(stationary, first, first + rows_of(job, unit, size), dtype), 0
     if held["passing"] and len(held["stationary"]) > 0 and held["stationary"][0][0] != unit["j0"] // chunk:
         held["stationary"] = []
     panel = panel_of(held["stationary"], stationary, unit["j0"], chunk, oj, dtype)
-    wj = stationary.shape[1] // oj
     c0 = (unit["j0"] - unit["j0"] // chunk * chunk) * wj
     if job[1] >= 0:
         return panel, c0 + (job[1] - unit["j0"]) * wj + job[2] * PARTITIONS

@@ -406,7 +406,7 @@ def _resident(
     kinds: int,
     ahead: int,
 ) -> tuple[int, int] | None:
-    """Orbitals i in SBUF together, and orbitals loaded together; None where even one is too many."""
+    """Orbitals i in SBUF together, and orbitals loaded together, 0 for parts of one; None if none fits."""
     first, second = spins
     room = SBUF_BYTES - _working_bytes(spins, oi, oj, naux, exchange, kinds, ahead)
     if not naux:
@@ -423,7 +423,8 @@ def _resident(
             return held // together * together, together
         if held > 0:
             return 2 ** (held.bit_length() - 1), together
-    return None
+    held = min(oi, (room // tiles - 2 * TILE) // first.width)
+    return (held, 0) if held > 0 and second.pack == 1 else None
 
 
 def _working_bytes(
@@ -470,6 +471,7 @@ class _Counted:
         self.oi, self.oj, self.naux = oi, oj, naux
         self.resident, self.chunk, self.triangle = resident, chunk, triangle
         self.tiles_k = ceil(naux / TILE)
+        self._together = min(chunk, resident) if chunk else resident
         self.matmuls = self.transposes = self.instructions = 0
         self.pe_columns = self.transposed = self.vector_cycles = self.scalar_cycles = self.loaded = 0
         self._moving: set[int] = set()
@@ -540,7 +542,7 @@ class _Counted:
             self._load(count, 4 * v * self._rows(packed) * count)
             self._vector(2 * count * v)
             return
-        self._panels(s0, s1, j0, i0)
+        self._panels(s0, s1, j0, i0, packed)
         if packed and self.second.full and self.second.pack > 1 and self._group != j0:
             self._group = j0
             self._scalar(TILE // self.second.pack, packed * self.tiles_k)
@@ -556,15 +558,18 @@ class _Counted:
         self.instructions += times
         self.loaded += size
 
-    def _panels(self, s0: int, s1: int, j0: int, i0: int) -> None:
+    def _panels(self, s0: int, s1: int, j0: int, i0: int, packed: int) -> None:
         """Loads of B that are not held."""
         if i0 != self._start:
             self._start = i0
             if self.resident < self.oi:
                 self._moving.clear()
-        together = min(self.chunk, self.resident)
+        together = self._together
         for c in range(s0 // together, (s1 - 1) // together + 1):
             self._panel(self._moving, c, together, self.oi, self.first.width)
+        if not self.chunk:
+            self._load(self.tiles_k, 4 * self.naux * self._rows(packed))
+            return
         c = j0 // self.chunk
         if self._passing and c not in self._stationary:
             self._stationary.clear()
@@ -578,7 +583,7 @@ class _Counted:
             )
 
     def _matmuls(self, s0: int, s1: int, columns: int) -> None:
-        v, together = self.first.v, min(self.chunk, self.resident)
+        v, together = self.first.v, self._together
         widths = [columns]
         if s1 - s0 > 1:
             step = together if self.first.width == v else 1
