@@ -16,7 +16,16 @@ from numtrn.plan.cost import Prediction
 from numtrn.plan.tiling import BANK_COLUMNS, TILE
 from numtrn.plan.words import LONG
 
-__all__ = ["KEEP_BYTES", "PairLaunch", "PairTiling", "Spin", "predict_pairs", "tile_blocks", "tile_pairs"]
+__all__ = [
+    "KEEP_BYTES",
+    "PairLaunch",
+    "PairTiling",
+    "Spin",
+    "predict_pairs",
+    "spin_of",
+    "tile_blocks",
+    "tile_pairs",
+]
 
 KEEP_BYTES = 8 * 2**30
 """B stays on the device up to this size, half of what the HBM of trn1 has for a core (32 GiB a device of two
