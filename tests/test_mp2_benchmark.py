@@ -1,4 +1,4 @@
-"""The arithmetic of benchmarks/mp2.py, by figures computed by hand, and what is aimed at in the small case."""
+"""The arithmetic of benchmarks/mp2.py, by figures computed by hand, and the aims of the small case."""
 
 import mp2
 import pytest
