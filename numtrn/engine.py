@@ -186,6 +186,11 @@ class KernelEngine:
         left, right = largest[0], largest[1] or largest[0]  # of A A^T there is one side
         return all(bool((np.sqrt(left[k] * right[k]) * CERTAIN <= EXACT).all()) for k in left)
 
+    def place(self, array: Array) -> Resident:
+        """Send an array to the target, for several launches."""
+        self.bytes += array.nbytes
+        return self._target.place(array)
+
     def keep(
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
     ) -> tuple[Resident, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "CacheWarning",
+    "DenominatorError",
     "KernelError",
     "KernelFallbackWarning",
     "KernelHazardWarning",
@@ -30,6 +31,10 @@ class KernelError(NumtrnError, RuntimeError):
 
 class VerificationError(NumtrnError, ArithmeticError):
     """A kernel's result lies outside the promised bound (raised under ``verify=True``)."""
+
+
+class DenominatorError(NumtrnError, ArithmeticError):
+    """Orbital energies of which one e_a + e_b - e_i - e_j is not positive: no kernel divides by it."""
 
 
 class KernelFallbackWarning(UserWarning):

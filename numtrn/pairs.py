@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import import_module
 from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numtrn.engine import KernelEngine
+from numtrn.fused import block_sums, pair_sums
 from numtrn.pair_bounds import Precision, Spin, least_denominators, norms, pair_errors
 from numtrn.plan.mp2 import Mp2Plan, block_sizes, blocks
 from numtrn.precision import Declined, gemm
@@ -170,7 +170,7 @@ def _slab_norms(slab: Array) -> Array:
 
 def _fused(plan: Mp2Plan, first: Spin, second: Spin, engine: KernelEngine) -> PairSums:
     """By the kernel that keeps T on the chip."""
-    request, fused = plan.request, import_module("numtrn.fused")
+    request = plan.request
     gap, signed = least_denominators(first, second)
     largest = max(np.max(np.abs(e)) for e in (first.e_occ, first.e_vir, second.e_occ, second.e_vir))
     if not signed or gap.min() < FEWEST_UNITS * FLOAT32_UNIT * largest:
@@ -180,11 +180,11 @@ def _fused(plan: Mp2Plan, first: Spin, second: Spin, engine: KernelEngine) -> Pa
         _declined_range(first.b)
         t = first.b.astype(np.float32, copy=False)
         other = None if request.same else _energies(second)
-        value = fused.block_sums(engine, t, _energies(first), other, exchange=request.exchange)
+        value = block_sums(engine, t, _energies(first), other, exchange=request.exchange)
         scale = np.array([_slab_norms(slab) for slab in first.b])
     else:
         sides = [(_single(spin.b), *_energies(spin)) for spin in (first, second)[: 1 if request.same else 2]]
-        value = fused.pair_sums(engine, sides, same=request.same, exchange=request.exchange, tf32=tf32)
+        value = pair_sums(engine, sides, same=request.same, exchange=request.exchange, tf32=tf32)
         scale = np.multiply.outer(norms(first.b), norms(second.b))
     if not np.isfinite(value).all():
         raise Declined("sums are not finite in fp32; NumPy computes them")

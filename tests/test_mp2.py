@@ -150,7 +150,6 @@ FLOAT32 = 1e-6
 @pytest.mark.parametrize("name", MOLECULES)
 def test_float32(name):
     """By the kernel that keeps integrals on the chip, from B in float32 and from given integrals."""
-    pytest.importorskip("numtrn.fused")
     known = reference(name)
     with numtrn.enabled(min_work=0, strict=True, precision="float32", verify=True) as session:
         fitted = mp2.df_energy(known.b, known.e_occ, known.e_vir)

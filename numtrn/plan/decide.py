@@ -268,7 +268,10 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
 
 def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str) -> Mp2Plan:
     """The plan of the kernel that keeps integrals on the chip."""
-    prediction, device_bytes = mp2.predict_fused(request, scheme, CHIPS[options.chip])
+    predicted = mp2.predict_fused(request, scheme, CHIPS[options.chip])
+    if predicted is None:
+        raise _RefusedError(f"an orbital, {max(request.nvir)} x {request.naux}, does not fit SBUF in fp32")
+    prediction, device_bytes = predicted
     merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
     return Mp2Plan(
         request=request,

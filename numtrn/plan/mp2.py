@@ -12,6 +12,7 @@ from math import ceil, isqrt
 
 from numtrn.machine import Chip
 from numtrn.plan.cost import Prediction
+from numtrn.plan.mp2_tiling import predict_pairs, tile_blocks, tile_pairs
 from numtrn.plan.tiling import Tiling
 from numtrn.plan.words import tile_planes
 from numtrn.precision import Scheme
@@ -223,21 +224,18 @@ def epilogue_seconds(request: Mp2) -> float:
     return request.pairs * request.nvir[0] * request.nvir[1] * ELEMENT_SECONDS
 
 
-def predict_fused(request: Mp2, scheme: Scheme, chip: Chip) -> tuple[Prediction, int]:
-    """Predicted seconds of the fp32 kernel, and bytes on the device: TensorE's and the link's bounds.
-
-    B goes to the device once, which holds it with what pads it; sums come back.
-    """
-    # The one place where the tiling of the kernel tells more: numtrn.plan.mp2_tiling.predict_pairs.
-    passes = chip.fp32_passes if scheme.operand_dtype == "float32" else 1
-    integrals = request.pairs * request.nvir[0] * request.nvir[1]
-    columns = integrals * ceil(request.naux / chip.partitions) / chip.partitions
-    sides = 1 if request.same else 2
-    inputs = sum(o * v * request.naux for o, v in zip(request.nocc[:sides], request.nvir, strict=False))
-    size = 4 * (inputs if request.naux else integrals)
-    device = max(columns * passes / chip.tensor_ghz, size / chip.dma_bytes_per_ns) * 1e-9
-    link = size / chip.link_in_bytes_per_second + 8 * request.pairs / chip.link_out_bytes_per_second
-    return Prediction(device=device + chip.kernel_seconds, link=link, fixed=chip.launch_seconds), size
+def predict_fused(request: Mp2, scheme: Scheme, chip: Chip) -> tuple[Prediction, int] | None:
+    """Predicted seconds of the fp32 kernel, bytes on the device; None where an orbital does not fit SBUF."""
+    spins = {"same": request.same, "exchange": request.exchange}
+    try:
+        if request.naux:
+            tf32 = scheme.operand_dtype == "tfloat32"
+            tiling = tile_pairs(request.nocc, request.nvir, request.naux, tf32=tf32, **spins)
+        else:
+            tiling = tile_blocks(request.nocc, request.nvir, **spins)
+    except ValueError:
+        return None
+    return None if tiling is None else (predict_pairs(tiling, chip), tiling.device_bytes)
 
 
 def _product(request: Mp2, sizes: tuple[int, int], structure: Structure) -> Gemm:

@@ -56,6 +56,10 @@ class Target(Protocol):
         """The same, and leave the results on the target; of kernels with one result or several."""
         ...
 
+    def place(self, array: Array) -> Resident:
+        """Send an array to the target, where launches find it."""
+        ...
+
     def fetch(self, resident: Resident) -> Array:
         """What was left on the target, as a NumPy array."""
         ...

@@ -47,6 +47,10 @@ class Neuron:
         outputs = given if isinstance(given, tuple) else (given,)
         return tuple(Resident(np.asarray(output)) for output in outputs)
 
+    def place(self, array: Array) -> Resident:
+        """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""
+        return Resident(array)
+
     def fetch(self, resident: Resident) -> Array:
         """A kept result, which is an array already."""
         value: Array = resident.value
