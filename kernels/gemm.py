@@ -33,7 +33,7 @@ ROW_BYTES = 2048
 
 
 @nki.jit
-def gemm(lhs, rhs, batch, tf32, turn_lhs, turn_rhs):
+def gemm(lhs, rhs, batch, tf32, turn_lhs=0, turn_rhs=0):
     """Multiply ``batch`` pairs of matrices stacked along their rows.
 
     Parameters
@@ -48,7 +48,7 @@ def gemm(lhs, rhs, batch, tf32, turn_lhs, turn_rhs):
     tf32
         Whether fp32 operands are cast to tf32 on their way in.
     turn_lhs, turn_rhs
-        1 if the contraction lies along the rows of ``lhs``, of ``rhs``.
+        1 if the contraction lies along the rows of ``lhs``, of ``rhs``; else 0.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def gemm(lhs, rhs, batch, tf32, turn_lhs, turn_rhs):
         dtype = nl.tfloat32
     out = nl.ndarray((batch * M, N), dtype=nl.float32, buffer=nl.shared_hbm)
     turned = lhs
-    if turn_lhs and turn_rhs and N > width:
+    if turn_lhs and turn_rhs and width < N:
         turned = nl.ndarray((batch * K, M), dtype=lhs.dtype, buffer=nl.hbm)
     for i in range(batch):
         if turn_lhs and not turn_rhs:
@@ -104,7 +104,7 @@ def stream_lhs(lhs, rhs, turned, out, i, K, M, N, width, dtype, turn_lhs, turn_r
             m1 = min(m0 + width, M)
             if turn_lhs and n0 == 0:
                 lhs_panel = turn_panel(lhs, i * M + m0, i * M + m1, width, dtype)
-                if N > width:
+                if width < N:
                     store_panel(lhs_panel, turned, i * K, m0, m1)
             else:
                 lhs_panel = load_panel(turned, i * K, K, m0, m1, dtype)
