@@ -107,19 +107,23 @@ class KernelEngine:
     def _pack(
         self, side: Array, shape: tuple[int, int, int], fast: bool, dtype: np.dtype[Any], *block: slice
     ) -> Array:
-        """A block (batch, rows, k) of an operand, in the order in which it lies, stacked along its rows.
+        """A block (batch, rows, k) of an operand, in the order in which it lies."""
+        if fast:
+            return self.taken(side[block], shape, dtype)
+        batch, rows, k = shape
+        return self.taken(side[block].swapaxes(1, 2), (batch, k, rows), dtype)
 
-        Where the launch can take it so it is a read-only view of what the caller owns; else it is packed,
-        zeros around.
+    def taken(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """A matrix, or a stack of matrices, as a launch takes it: stacked along the rows.
+
+        Where it lies so, it is a read-only view of what the caller owns; else it is packed, zeros around,
+        and counted as copied.
         """
-        found = side[block]
-        if not fast:
-            found, shape = found.swapaxes(1, 2), (shape[0], shape[2], shape[1])
-        if found.shape == shape and found.dtype == dtype and found.flags.c_contiguous and found.flags.aligned:
-            taken = found.reshape(shape[0] * shape[1], shape[2])
-            taken.flags.writeable = False
-            return taken
-        packed = _padded(found, shape, dtype)
+        if block.shape == shape and block.dtype == dtype and block.flags.c_contiguous and block.flags.aligned:
+            view = block.reshape(-1, shape[-1])
+            view.flags.writeable = False
+            return view
+        packed = _padded(block, shape, dtype)
         self.copied += packed.nbytes
         return packed
 
@@ -486,11 +490,11 @@ def _shifted(part: slice, start: int) -> slice:
     return slice(start + part.start, start + part.stop)
 
 
-def _padded(block: Array, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Array:
+def _padded(block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A stack of matrices in an array of the launch's shape, zeros around; stacked along the rows."""
     packed = np.empty(shape, dtype) if block.shape == shape else np.zeros(shape, dtype)
     packed[tuple(slice(extent) for extent in block.shape)] = block
-    return packed.reshape(shape[0] * shape[1], shape[2])
+    return packed.reshape(-1, shape[-1])
 
 
 def _magnitudes(side: Magnitudes, i: slice, rows: slice, ks: slice, shape: tuple[int, int, int]) -> Array:

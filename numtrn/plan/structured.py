@@ -31,9 +31,10 @@ def tile_structured(
     """
     match structure:
         case "syrk" | "herk":
-            diagonal = tile_rank_k(batch, m, k, 1, itemsize, tf32)
+            diagonal = tile_rank_k(batch, m, k, 1, itemsize, tf32, k_is_fast[0])
         case "syr2k" | "her2k":
-            diagonal, k_is_fast = tile_rank_k(batch, m, k // 2, 2, itemsize, tf32), (True, True)
+            k_is_fast = (True, True)  # as the pairs of operands are put side by side
+            diagonal = tile_rank_k(batch, m, k // 2, 2, itemsize, tf32, True)
         case "symm" | "hemm":
             diagonal = tile_symm(m, n, itemsize, tf32)
         case "trmm":

@@ -17,6 +17,7 @@ from numtrn.precision.fixed import result_words
 __all__ = [
     "MAX_INSTRUCTIONS",
     "Tiling",
+    "Turned",
     "batches",
     "block_edge",
     "bucket",
@@ -219,8 +220,8 @@ def tile_gemm(
     columns = [bank for part in _parts(size_n, width) for bank in _parts(part, BANK_COLUMNS)]
     matmuls = tiles_m * tiles_k * len(columns)
     casts = tiles_m * len(columns)
-    turned = [_Turned.of(size, size_k, width) for size in (size_m, size_n)]
-    turned = [of_side for of_side, turns in zip(turned, k_is_fast, strict=True) if turns]
+    sides = zip((size_m, size_n), k_is_fast, strict=True)
+    turned = [Turned.of(size, size_k, width, itemsize) for size, turns in sides if turns]
     panels_m, panels_n = ceil(size_m / width), ceil(size_n / width)
     loads = tiles_k * _panel_moves(panels_m, panels_n, k_is_fast)
     instructions = loads + matmuls + casts + tiles_m * panels_n + sum(side.instructions for side in turned)
@@ -248,22 +249,36 @@ def tile_gemm(
     )
 
 
-class _Turned(NamedTuple):
-    """What the plain kernel does to transpose one operand: ``nc_transpose``, their cycles, instructions."""
+class Turned(NamedTuple):
+    """What a kernel does to transpose one operand, panel by panel.
+
+    Attributes
+    ----------
+    transposes
+        ``nc_transpose`` on TensorE.
+    columns
+        Their cycles of a 16-bit operand.
+    instructions
+        All of them, with loads and evictions.
+    """
 
     transposes: int
     columns: int
     instructions: int
 
     @classmethod
-    def of(cls, extent: int, k: int, width: int) -> _Turned:
-        """Strips of at most 128 rows are loaded ``width`` columns at a time; a tile of a panel is a bank."""
-        panels = _parts(extent, width)
+    def of(cls, extent: int, k: int, width: int, itemsize: int) -> Turned:
+        """Of panels of ``width`` rows.
+
+        Strips of at most 128 rows are loaded 2 KiB of each row at a time, and banks of as much evicted.
+        """
+        panels, bank = _parts(extent, width), 1024 if itemsize == 2 else 512
         strips = [rows for part in panels for rows in _parts(part, TILE)]
         depths = _parts(k, TILE)
         transposes = len(strips) * len(depths)
         columns = sum(max(rows, min(64, depth)) for rows in strips for depth in depths)
-        loads, evictions = len(strips) * ceil(k / width), len(panels) * len(depths)
+        loads = len(strips) * ceil(k / bank)
+        evictions = sum(ceil(part / bank) for part in panels) * len(depths)
         return cls(transposes, columns, loads + transposes + evictions)
 
 
