@@ -201,6 +201,21 @@ def test_the_plan_has_the_layout_of_the_launch(m, k, n, fast, way):
             b,
         ),
     }
+    function, *arrays = functions[way]
+    assert_launched_as_planned(function, *arrays)
+
+
+@pytest.mark.parametrize("precision", ["full", "bfloat16", "tfloat32", "tfloat32x3"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+@pytest.mark.parametrize("fast", LAYOUTS)
+def test_the_plan_has_the_layout_that_precision_leaves(fast, dtype, precision):
+    if (dtype, precision) == ("float64", "full"):
+        precision = "float32"
+    a, b = (array[0].astype(dtype) for array in drawn(1, 40, 50, 30, fast))
+    assert_launched_as_planned(np.matmul, a, b, precision=precision)
+
+
+def assert_launched_as_planned(function, *arrays, **options):
     planned, launched = [], []
     keep, multiply = Interpreter.keep, launch.multiply
 
@@ -212,10 +227,9 @@ def test_the_plan_has_the_layout_of_the_launch(m, k, n, fast, way):
         planned.extend((t.kernel, t.parameters) for t in plan.tilings)
         return multiply(plan, *rest, **named)
 
-    function, *arrays = functions[way]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Interpreter, "keep", kept)
         patched.setattr(launch, "multiply", multiplied)
-        with numtrn.enabled(target="interpreter", min_work=0, strict=True):
+        with numtrn.enabled(target="interpreter", min_work=0, strict=True, **options):
             function(*arrays)
     assert launched == planned != []
