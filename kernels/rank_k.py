@@ -1,20 +1,24 @@
 """Rank-k products, fp32 results: C = A A^T (SYRK) or C = A B^T + B A^T (SYR2K), the lower triangle alone.
 
 What makes it more than a port: one panel of A^T in SBUF is both stationary and moving operand, so that one
-read of A serves both factors; TensorE multiplies no tile above the diagonal, and on it only columns up to the
-end of the diagonal tile; and both products of SYR2K accumulate in the same PSUM banks, so that no pass adds
-them.
+read of A serves both factors, and where it comes as A one transpose on the PE array; TensorE multiplies no
+tile above the diagonal, and on it only columns up to the end of the diagonal tile; and both products of SYR2K
+accumulate in the same PSUM banks, so that no pass adds them.
 
-Engines     TensorE multiplies, VectorE evicts PSUM, GpSimd writes zeros, DMA moves; ScalarE is idle.
+Engines     TensorE multiplies and transposes, VectorE evicts PSUM, GpSimd writes zeros, DMA moves; ScalarE
+            evicts every other bank of transposed tiles, and is idle without.
 SBUF        A panel of rows of all operands, transposed: all of K, two blocks wide, or one where two take more
             than 128 KiB a partition row. Panels of earlier rows stay while all fit in 128 KiB; of the others,
             one block of columns at a time streams past. A is read once if it fits, else at most (p + 1) / 2
-            times for p panels.
+            times for p panels. To be transposed, strips of 128 rows x 2 KiB, as many as the panel is wide.
 PSUM        A bank for each 128 rows of the panel, up to eight, all of K and both products accumulated in it.
             A moving tile serves all of them in turn, so that a bank has the time of the others to be evicted.
+            A panel is transposed before, a bank of 2 KiB rows at a time.
+HBM         Transposed panels that do not stay, but are read again, are kept as operands_t.
 DMA         Rows of 4 KiB for panels, two blocks wide, and of 2 KiB for streams and results, in fp32.
 Bound       T_pe = batch parts ceil(K/128) 128 nb (nb + 1) / 2 c / f for nb = N/128 tiles of rows, with c = 4
             cycles for fp32 and 1 otherwise, f the TensorE clock: (nb + 1) / 2 nb of a GEMM of equal size.
+            Transposes add batch parts nb ceil(K/128) 128 c' / f, c' = 4 (trn1) or 2 for fp32, else 1.
 Limits      block <= 512, a multiple of 128 if N > block; parts * K <= 8192, for a panel to fit SBUF.
 """
 
@@ -24,16 +28,18 @@ import nki.language as nl
 
 PARTITIONS = 128
 PANEL_BYTES = 131072
+ROW_BYTES = 2048
 
 
 @nki.jit
-def rank_k(operands_t, batch, parts, block, tf32):
+def rank_k(operands_t, batch, parts, block, tf32, turn=0):
     """Multiply ``batch`` matrices by their transposes, or pairs of matrices by each other's.
 
     Parameters
     ----------
     operands_t
         [batch * parts * K, N] in HBM, fp32, bf16 or fp16: of each product A^T, with B^T below it for SYR2K.
+        Or with ``turn`` [batch * parts * N, K]: A, with B below it.
     batch
         Number of products.
     parts
@@ -42,6 +48,8 @@ def rank_k(operands_t, batch, parts, block, tf32):
         Edge of the blocks of the result.
     tf32
         Whether fp32 operands are cast to tf32 on their way in.
+    turn
+        1 if the contraction lies along the rows of the operands; else 0.
 
     Returns
     -------
@@ -52,6 +60,9 @@ def rank_k(operands_t, batch, parts, block, tf32):
     """
     K = operands_t.shape[0] // (batch * parts)
     N = operands_t.shape[1]
+    if turn:
+        K = operands_t.shape[1]
+        N = operands_t.shape[0] // (batch * parts)
     size = 2
     if operands_t.dtype == nl.float32:
         size = 4
@@ -66,18 +77,27 @@ def rank_k(operands_t, batch, parts, block, tf32):
     blocks = (N + block - 1) // block
     rows = blocks * (blocks + 1) // 2 * block
     out = nl.ndarray((batch * rows, block), dtype=nl.float32, buffer=nl.shared_hbm)
+    turned = operands_t
+    if turn and (keep + 1) * width < N:
+        turned = nl.ndarray((batch * parts * K, N), dtype=operands_t.dtype, buffer=nl.hbm)
     for i in range(batch):
         tops = []
+        starts = []
         for p in range(parts):
             tops.append((i * parts + p) * K)
+            starts.append((i * parts + p) * N)
         store_zeros(out, i * rows, N, block)
         kept = []
         for m0 in range(0, N, width):
             m1 = min(m0 + width, N)
-            panel = multiply_rows(out, i * rows, operands_t, tops, K, m0, m1, block, width, kept, dtype)
+            panel = []
+            if turn:
+                panel = turn_panel(operands_t, starts, m0, m1, ROW_BYTES // size, dtype)
+                if len(kept) >= keep and m1 < N:
+                    store_panel(panel, turned, tops, m0, m1)
+            multiply_rows(out, i * rows, turned, tops, K, panel, m0, m1, block, width, kept, dtype)
             if len(kept) < keep:
                 kept.append(panel)
-            panel = []
     return out
 
 
@@ -102,9 +122,8 @@ def stacked_row(m, j, block):
     return (i * (i + 1) // 2 + j) * block + m - i * block
 
 
-def multiply_rows(out, row, operands_t, tops, K, m0, m1, block, width, kept, dtype):
-    """Rows m0 to m1 of one product, block by block of columns; gives their panel, tile by tile of K."""
-    panel = []
+def multiply_rows(out, row, operands_t, tops, K, panel, m0, m1, block, width, kept, dtype):
+    """Rows m0 to m1 of one product, block by block of columns; fills their panel, tile by tile of K."""
     for c0 in range(0, m1, block):
         moving = []
         first = 0
@@ -120,7 +139,6 @@ def multiply_rows(out, row, operands_t, tops, K, m0, m1, block, width, kept, dty
         for r in range(len(results)):
             at = row + stacked_row(start + r * PARTITIONS, c0 // block, block)
             nisa.dma_copy(dst=out[at : at + results[r].shape[0], 0:block], src=results[r])
-    return panel
 
 
 def multiply_block(operands_t, tops, K, panel, m0, m1, start, moving, first, c0, block, dtype):
@@ -166,6 +184,62 @@ def load_tiles(operands_t, tops, k, depth, c0, c1, dtype):
         nisa.dma_copy(dst=tile, src=operands_t[top + k : top + k + depth, c0:c1])
         tiles.append(tile)
     return tiles
+
+
+def turn_panel(source, starts, m0, m1, chunk, dtype):
+    """Rows m0 to m1 of each part, transposed, tile by tile of K; ``chunk`` columns are loaded at a time."""
+    K = source.shape[1]
+    panel = []
+    for k0 in range(0, K, chunk):
+        k1 = min(k0 + chunk, K)
+        strips = []
+        for start in starts:
+            strips.append(load_strips(source, start + m0, start + m1, k0, k1, dtype))
+        for k in range(k0, k1, PARTITIONS):
+            tiles = []
+            for p in range(len(starts)):
+                depth = min(PARTITIONS, k1 - k)
+                tiles.append(turn_tile(strips[p], k - k0, depth, m1 - m0, chunk, dtype, k // PARTITIONS))
+            panel.append(tiles)
+    return panel
+
+
+def load_strips(source, r0, r1, k0, k1, dtype):
+    """Rows r0 to r1 in SBUF tiles of at most 128 rows, cast to ``dtype`` by the DMA."""
+    strips = []
+    for r in range(r0, r1, PARTITIONS):
+        strip = nl.ndarray((min(PARTITIONS, r1 - r), k1 - k0), dtype=dtype, buffer=nl.sbuf)
+        nisa.dma_copy(dst=strip, src=source[r : r + strip.shape[0], k0:k1])
+        strips.append(strip)
+    return strips
+
+
+def turn_tile(strips, column, depth, width, bank_columns, dtype, turn):
+    """``depth`` columns of all strips, transposed into one tile by TensorE, bank by bank."""
+    tile = nl.ndarray((depth, width), dtype=dtype, buffer=nl.sbuf)
+    for c0 in range(0, width, bank_columns):
+        c1 = min(c0 + bank_columns, width)
+        bank = nl.ndarray((depth, c1 - c0), dtype=dtype, buffer=nl.psum)
+        for c in range(c0, c1, PARTITIONS):
+            strip = strips[c // PARTITIONS]
+            nisa.nc_transpose(
+                dst=bank[0:depth, c - c0 : c - c0 + strip.shape[0]],
+                data=strip[0 : strip.shape[0], column : column + depth],
+                engine=nisa.engine.tensor,
+            )
+        if (turn + c0 // bank_columns) % 2 == 0:
+            nisa.tensor_copy(dst=tile[0:depth, c0:c1], src=bank, engine=nisa.engine.vector)
+        else:
+            nisa.activation(dst=tile[0:depth, c0:c1], op=nl.copy, data=bank)
+    return tile
+
+
+def store_panel(panel, target, tops, m0, m1):
+    """The tiles of a panel as columns m0 to m1 of ``target``, each part from its row in ``tops`` on."""
+    for t in range(len(panel)):
+        for p in range(len(tops)):
+            row = tops[p] + t * PARTITIONS
+            nisa.dma_copy(dst=target[row : row + panel[t][p].shape[0], m0:m1], src=panel[t][p])
 
 
 def evict(bank, block):

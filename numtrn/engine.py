@@ -31,7 +31,7 @@ from numtrn.plan.words import (
 from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import add_words, word_bytes
 from numtrn.precision.threads import ahead
-from numtrn.request import Array, Structure
+from numtrn.request import Array, Structure, k_is_fast
 from numtrn.structured import STORED, STRUCTURES, multiply, solve
 from numtrn.targets import Resident, Target
 
@@ -60,6 +60,9 @@ class KernelEngine:
     ----------
     launches, bytes
         Kernel launches, and bytes moved to the target and back.
+    copied
+        Bytes that the host made of operands of plain products, where a launch could not take them as they
+        lie: of another dtype, of an extent that is not the launch's, or with gaps in memory.
     form
         "Karatsuba" where a product of words took that form; its sums are the same integers.
     """
@@ -68,6 +71,7 @@ class KernelEngine:
         self._target = target
         self.launches = 0
         self.bytes = 0
+        self.copied = 0
         self.form = ""
 
     def product(
@@ -79,24 +83,49 @@ class KernelEngine:
         batch, m, k = lhs.shape
         n = rhs.shape[2]
         stored = np.dtype(STORED.get(operand_dtype, np.float32))
-        t = tile_gemm(batch, m, k, n, stored.itemsize, tf32=operand_dtype == "tfloat32")
+        fast = k_is_fast(lhs, rhs)
+        t = tile_gemm(batch, m, k, n, stored.itemsize, operand_dtype == "tfloat32", fast)
         kept = _Packed()
+        pack_lhs = partial(self._pack, lhs, (t.batch, t.m, t.k), fast[0], stored)
+        pack_rhs = partial(self._pack, rhs.swapaxes(1, 2), (t.batch, t.n, t.k), fast[1], stored)
 
-        def pack_lhs(i: slice, rows: slice, ks: slice) -> Array:
-            return _padded(lhs[i, rows, ks].transpose(0, 2, 1), (t.batch, t.k, t.m), stored)
+        def part_of(piece: _Piece) -> Array:
+            left, right = kept.get("lhs", piece.lhs, pack_lhs), kept.get("rhs", piece.rhs, pack_rhs)
+            part = self.launch(t, (left, right), np.float32).reshape(t.batch, t.m, t.n)
+            filled = (along.stop - along.start for along in (piece.batch, piece.rows, piece.columns))
+            return part[tuple(slice(extent) for extent in filled)]
 
-        def pack_rhs(i: slice, columns: slice, ks: slice) -> Array:
-            return _padded(rhs[i, ks, columns], (t.batch, t.k, t.n), stored)
-
+        pieces = _sweep(t, batch, m, k, n)
+        if len(pieces) == 1:
+            return np.require(part_of(pieces[0]), requirements="W")
         # Sums over several pieces of K are formed in float64, so that they add no error worth counting.
         total = np.zeros((batch, m, n), np.float32 if t.pieces[2] == 1 else np.float64)
-        for piece in _sweep(t, batch, m, k, n):
-            left = kept.get("lhs", piece.lhs, pack_lhs)
-            right = kept.get("rhs", piece.rhs, pack_rhs)
-            part = self.launch(t, (left, right), np.float32)
-            block = total[piece.batch, piece.rows, piece.columns]
-            block += part.reshape(t.batch, t.m, t.n)[tuple(slice(extent) for extent in block.shape)]
+        for piece in pieces:
+            total[piece.batch, piece.rows, piece.columns] += part_of(piece)
         return total.astype(np.float32, copy=False)
+
+    def _pack(
+        self, side: Array, shape: tuple[int, int, int], fast: bool, dtype: np.dtype[Any], *block: slice
+    ) -> Array:
+        """A block (batch, rows, k) of an operand, in the order in which it lies."""
+        if fast:
+            return self.taken(side[block], shape, dtype)
+        batch, rows, k = shape
+        return self.taken(side[block].swapaxes(1, 2), (batch, k, rows), dtype)
+
+    def taken(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """A matrix, or a stack of matrices, as a launch takes it: stacked along the rows.
+
+        Where it lies so, it is a read-only view of what the caller owns; else it is packed, zeros around,
+        and counted as copied.
+        """
+        if block.shape == shape and block.dtype == dtype and block.flags.c_contiguous and block.flags.aligned:
+            view = block.reshape(-1, shape[-1])
+            view.flags.writeable = False
+            return view
+        packed = _padded(block, shape, dtype)
+        self.copied += packed.nbytes
+        return packed
 
     def solve(self, factor: Array, columns: Array, limit: float) -> NDArray[np.float32] | None:
         """factor^-1 columns in fp32, of a factor that fits one launch; see `numtrn.structured.solve`."""
@@ -308,8 +337,9 @@ class _Packed:
         if key in self._pieces:
             return self._pieces[key]
         piece = pack(*where)
-        if piece.nbytes <= self._left:
-            self._left -= piece.nbytes
+        size = piece.nbytes if piece.flags.writeable else 0  # else it is the caller's memory
+        if size <= self._left:
+            self._left -= size
             self._pieces[key] = piece
         return piece
 
@@ -465,11 +495,11 @@ def _shifted(part: slice, start: int) -> slice:
     return slice(start + part.start, start + part.stop)
 
 
-def _padded(block: Array, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Array:
+def _padded(block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A stack of matrices in an array of the launch's shape, zeros around; stacked along the rows."""
     packed = np.empty(shape, dtype) if block.shape == shape else np.zeros(shape, dtype)
     packed[tuple(slice(extent) for extent in block.shape)] = block
-    return packed.reshape(shape[0] * shape[1], shape[2])
+    return packed.reshape(-1, shape[-1])
 
 
 def _magnitudes(side: Magnitudes, i: slice, rows: slice, ks: slice, shape: tuple[int, int, int]) -> Array:

@@ -28,6 +28,7 @@ __all__ = [
     "Structure",
     "Triangle",
     "Triangular",
+    "k_is_fast",
 ]
 
 Array: TypeAlias = NDArray[Any]
@@ -73,6 +74,8 @@ class Gemm:
         whose A is upper triangular is one with rows and columns in reverse.
     unit
         Whether the diagonal of a triangular A is ones, which are not read.
+    k_is_fast
+        Of A and of B, whether neighbours in memory are neighbours along k; as of two arrays in C order.
     """
 
     function: str
@@ -86,6 +89,7 @@ class Gemm:
     triangle: Triangle | None = None
     stored: Triangle | None = None
     unit: bool = False
+    k_is_fast: tuple[bool, bool] = (True, False)
 
     @property
     def work(self) -> int:
@@ -106,6 +110,23 @@ class Gemm:
         lead = () if self.batch == 1 else (self.batch,)
         k = self.k // 2 if self.structure in ("syr2k", "her2k") else self.k
         return (*lead, self.m, k), (*lead, k, self.n)
+
+
+def k_is_fast(a: Array, b: Array) -> tuple[bool, bool]:
+    """Whether neighbours in memory are neighbours along k, of A (..., m, k) and B (..., k, n).
+
+    Of a matrix of one row or column they are not said to be.
+
+    >>> k_is_fast(np.ones((2, 3)), np.ones((3, 4)))
+    (True, False)
+    """
+    return _is_fast(a), _is_fast(b.swapaxes(-1, -2))
+
+
+def _is_fast(matrix: Array) -> bool:
+    """Whether the last axis is the one along which memory is read."""
+    row, column = (abs(stride) for stride in matrix.strides[-2:])
+    return min(matrix.shape[-2:]) > 1 and column < row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,7 @@ from numtrn.plan.tiling import Tiling
 from numtrn.plan.trmm import tile_trmm
 from numtrn.plan.trsm import tile_trsm
 from numtrn.precision.inverses import choose_inverses
-from numtrn.request import Array, Structure
+from numtrn.request import Array, Structure, k_is_fast
 
 __all__ = ["STORED", "STRUCTURES", "Launcher", "multiply", "solve"]
 
@@ -34,10 +34,22 @@ STORED: dict[str, Any] = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
 
 class Launcher(Protocol):
-    """What is needed of an engine."""
+    """What is needed of an engine.
+
+    Attributes
+    ----------
+    copied
+        Bytes that the host made of operands, where a launch could not take them as they lie.
+    """
+
+    copied: int
 
     def launch(self, t: Tiling, arrays: Sequence[Array], dtype: Any) -> Array:
         """One launch of a tiling."""
+        ...
+
+    def taken(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """A block stacked along its rows, itself or packed with zeros around."""
         ...
 
     def product(self, lhs: Array, rhs: Array, operand_dtype: str) -> NDArray[np.float32]:
@@ -68,11 +80,12 @@ def _rank_k(
 ) -> NDArray[np.float32]:
     batch, n, k = lhs.shape
     dtype = _stored(operand_dtype)
-    t = tile_rank_k(batch, n, k // parts, parts, dtype.itemsize, operand_dtype == "tfloat32")
+    tf32, fast = operand_dtype == "tfloat32", k_is_fast(lhs, rhs)[0]
+    t = tile_rank_k(batch, n, k // parts, parts, dtype.itemsize, tf32, fast)
     value = np.empty((batch, n, n), np.float32)
     for rows in _pieces(n, t.m):
         for i in _pieces(batch, t.batch):
-            value[i, rows, rows] = _on_diagonal(launcher, t, lhs[i, rows], parts, dtype)
+            value[i, rows, rows] = _on_diagonal(launcher, t, lhs[i, rows], parts, dtype, fast)
         if rows.start:
             before = slice(0, rows.start)
             beside = launcher.product(lhs[:, rows], rhs[:, :, before], operand_dtype)
@@ -81,15 +94,18 @@ def _rank_k(
     return value
 
 
-def _on_diagonal(launcher: Launcher, t: Tiling, lhs: Array, parts: int, dtype: np.dtype[Any]) -> Array:
+def _on_diagonal(
+    launcher: Launcher, t: Tiling, lhs: Array, parts: int, dtype: np.dtype[Any], fast: bool
+) -> Array:
     """A piece (batch, rows, rows) on the diagonal, both triangles, of sums over all of k."""
     batch, rows, k = lhs.shape
-    operands = lhs.reshape(batch, rows, parts, k // parts).transpose(0, 2, 3, 1)
+    operands = lhs.reshape(batch, rows, parts, k // parts).swapaxes(1, 2)
     total = np.zeros((batch, rows, rows), np.float32 if k // parts <= t.k else np.float64)
     for ks in _pieces(k // parts, t.k):
-        packed = np.zeros((t.batch, parts, t.k, t.m), dtype)
-        packed[:batch, :, : ks.stop - ks.start, :rows] = operands[:, :, ks]
-        blocks = launcher.launch(t, (packed.reshape(-1, t.m),), np.float32)
+        block, shape = operands[..., ks], (t.batch, parts, t.m, t.k)
+        if not fast:
+            block, shape = block.swapaxes(2, 3), (t.batch, parts, t.k, t.m)
+        blocks = launcher.launch(t, (launcher.taken(block, shape, dtype),), np.float32)
         total += _unstacked(t, blocks)[:batch, :rows, :rows]
     lower = np.tril(total)
     whole: Array = lower + np.tril(total, -1).swapaxes(1, 2)
@@ -108,8 +124,9 @@ def _sided(launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, struc
     total = np.empty((m, n), np.float32 if m <= t.m else np.float64)
     for rows in _pieces(m, t.m):
         stacked = _stacked(t, lhs[rows, rows], transposed=structure == "trmm").astype(dtype, copy=False)
+        launcher.copied += stacked.nbytes
         for columns in _pieces(n, t.n):
-            right = _padded(rhs[rows, columns], (t.m, t.n), dtype)
+            right = launcher.taken(rhs[rows, columns], (t.m, t.n), dtype)
             part = launcher.launch(t, (stacked, right), np.float32)
             total[rows, columns] = part[: rows.stop - rows.start, : columns.stop - columns.start]
         beside = [slice(0, rows.start)] + ([slice(rows.stop, m)] if structure == "symm" else [])
@@ -150,9 +167,10 @@ def solve(launcher: Launcher, factor: Array, columns: Array, limit: float) -> ND
     padded = _padded(factor, (size, size), FLOAT32)
     np.fill_diagonal(padded[m:, m:], 1)
     stacked = _stacked(t, padded, transposed=True)
+    launcher.copied += stacked.nbytes
     value = np.empty((m, n), np.float32)
     for part in _pieces(n, t.n):
-        right = _padded(columns[:, part], (size, t.n), FLOAT32)
+        right = launcher.taken(columns[:, part], (size, t.n), FLOAT32)
         solution = launcher.launch(t, (stacked, inverses.inverses_t, right), np.float32)
         value[:, part] = solution[:m, : part.stop - part.start]
     return value

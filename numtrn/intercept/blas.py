@@ -12,7 +12,7 @@ import numpy as np
 
 from numtrn.intercept.gate import Caught
 from numtrn.intercept.views import conjugated, copy_triangle, matrix, scalar_at
-from numtrn.request import Array, Gemm, Operands, Request, Routine, Triangle
+from numtrn.request import Array, Gemm, Operands, Request, Routine, Triangle, k_is_fast
 
 __all__ = ["IllegalArgumentError", "Stored", "flipped", "gemm", "observed", "symm", "syr2k", "syrk", "trmm"]
 
@@ -58,6 +58,8 @@ class Stored:
     ) -> Caught:
         """The call alpha AB + beta C; C is an operand only where it is read."""
         request = replace(request, reads_c=beta != 0)
+        if request.structure == "general":
+            request = replace(request, k_is_fast=k_is_fast(*inputs))
         if alpha == 0:  # BLAS does not look at A and B then, whatever NaN they hold
             return unmultiplied(request)
         operands = Operands(

@@ -16,7 +16,7 @@ from numtrn.intercept import blas
 from numtrn.intercept.gate import Caught, hook, set_handler
 from numtrn.intercept.private import ufunc_api
 from numtrn.intercept.views import view
-from numtrn.request import Array, Gemm, Operands, Structure
+from numtrn.request import Array, Gemm, Operands, Structure, k_is_fast
 
 __all__ = ["install", "probe", "uninstall"]
 
@@ -73,7 +73,16 @@ def _gemm(dtype: str, _: float, words: bytes) -> Caught:
         batch_a = batch_b = 0
     first, second = (a, m, batch_a, a_rows, a_columns), (b, n, batch_b, b_columns, b_rows)
     structure: Structure = "syrk" if first == second else "general"  # one matrix and its transpose
-    request = Gemm(function=FUNCTION, dtype=dtype, batch=batch, m=m, k=k, n=n, structure=structure)
+    request = Gemm(
+        function=FUNCTION,
+        dtype=dtype,
+        batch=batch,
+        m=m,
+        k=k,
+        n=n,
+        structure=structure,
+        k_is_fast=k_is_fast(*inputs),
+    )
     return Caught(request, Operands(inputs=inputs), partial(np.copyto, target))
 
 

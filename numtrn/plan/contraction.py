@@ -232,6 +232,19 @@ class _Choice:
         long = [label for label in self.batch + self.left + self.right if self.extents[label] > 1]
         return long != [label for label in self.output if self.extents[label] > 1]
 
+    def _is_fast(self, side: int, group: str, other: str) -> bool:
+        """Whether an operand's memory is read along one group of labels, not along the other."""
+        inner, outer = (self._step(side, labels) for labels in (group, other))
+        if inner is None or outer is None:
+            return False
+        return side == 0 if self.copied[side] else inner < outer  # a copy is in C order
+
+    def _step(self, side: int, group: str) -> int | None:
+        """Bytes from one element of an index to the next; None of an index with one only."""
+        strides = self.operands[side].strides
+        steps = [abs(strides[label]) for label in group if self.extents[label] > 1]
+        return steps[-1] if steps else None
+
     def folding(self, request: Contraction, *, symmetric: bool) -> Folding:
         batch, m, k, n = (
             prod(self.extents[label] for label in group)
@@ -257,6 +270,10 @@ class _Choice:
                 k=k,
                 n=n,
                 structure="syrk" if symmetric else "general",
+                k_is_fast=(
+                    self._is_fast(0, self.contracted, self.left),
+                    self._is_fast(1, self.contracted, self.right),
+                ),
             ),
             batch=self.batch,
             left=self.left,

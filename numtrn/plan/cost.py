@@ -108,7 +108,9 @@ def predict_words(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
 
 def _kernel_seconds(tiling: Tiling, passes: int, chip: Chip) -> float:
     """One launch: what its busiest engine needs, and the fixed cost."""
-    tensor = tiling.pe_columns * passes / chip.tensor_ghz
+    # fp32 is transposed as a matmul on trn1 (assumed), in half of that later (A3; numtrn.interp.clock.costs)
+    turning = passes if chip.generation < 3 else ceil(passes / 2)
+    tensor = (tiling.pe_columns * passes + tiling.turned_columns * turning) / chip.tensor_ghz
     columns = tiling.block_n * ceil(tiling.block_m / 128) if tiling.slices else min(tiling.block_n, 512)
     evict = tiling.casts * max(64, columns) / (chip.scalar_ghz if tiling.slices else chip.vector_ghz)
     integer = tiling.adds * (150 + 2 * columns) / chip.gpsimd_ghz

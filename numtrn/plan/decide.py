@@ -348,8 +348,9 @@ def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip, slices: int | None = No
     tf32 = scheme.operand_dtype == "tfloat32"
     size = itemsize(scheme.operand_dtype)
     if scheme.complex or scheme.terms > 1:
-        return (tile_gemm(batch, m, k, n, size, tf32),)
-    return tile_structured(gemm.structure, batch, m, k, n, size, tf32)
+        in_c_order = (True, False)  # as precision makes reals of complex, and terms of one operand
+        return (tile_gemm(batch, m, k, n, size, tf32, in_c_order),)
+    return tile_structured(gemm.structure, batch, m, k, n, size, tf32, gemm.k_is_fast)
 
 
 def itemsize(operand_dtype: str) -> int:

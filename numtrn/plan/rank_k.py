@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from numtrn.plan.tiling import TILE, Tiling, batches, block_edge, split, stacked_rows
+from numtrn.plan.tiling import TILE, Tiling, Turned, batches, block_edge, split, stacked_rows
 
 __all__ = ["LIMIT", "tile_rank_k"]
 
@@ -20,7 +20,9 @@ PANEL_BYTES = 128 * 1024
 """SBUF bytes of a partition that the kernel uses for panels."""
 
 
-def tile_rank_k(batch: int, n: int, k: int, parts: int, itemsize: int, tf32: bool = False) -> Tiling:
+def tile_rank_k(
+    batch: int, n: int, k: int, parts: int, itemsize: int, tf32: bool = False, k_is_fast: bool = False
+) -> Tiling:
     """Tiling of ``rank_k``.
 
     Parameters
@@ -33,6 +35,8 @@ def tile_rank_k(batch: int, n: int, k: int, parts: int, itemsize: int, tf32: boo
         Bytes of an element of the operands.
     tf32
         Whether they are cast to tf32.
+    k_is_fast
+        Whether neighbours in memory are neighbours along k: then the kernel transposes the operands.
 
     Returns
     -------
@@ -50,11 +54,16 @@ def tile_rank_k(batch: int, n: int, k: int, parts: int, itemsize: int, tf32: boo
     ]
     streams = sum(len(range(min(kept, m), m, block)) for m in range(0, size_n, width))
     matmuls = tiles_k * len(columns)
-    loads = tiles_k * (ceil(size_n / width) + streams)
+    panels = ceil(size_n / width)
+    turned, moves = Turned(0, 0, 0), panels + streams
+    if k_is_fast:
+        turned = Turned.of(size_n, size_k, width, itemsize)
+        moves = streams + max(0, panels - 1 - kept // width)
     filled = sum(count < block for count in columns)
     beyond = -size_n % block
     blank = (beyond > 0) + ceil(size_n / block) * ceil(beyond / TILE)
-    instructions = loads + matmuls + 2 * len(columns) + filled + blank
+    instructions = tiles_k * moves + matmuls + 2 * len(columns) + filled + blank
+    instructions += parts * turned.instructions
     size_batch, pieces_batch = batches(batch, instructions)
     return Tiling(
         kernel="rank_k",
@@ -63,7 +72,7 @@ def tile_rank_k(batch: int, n: int, k: int, parts: int, itemsize: int, tf32: boo
         k=size_k,
         n=size_n,
         pieces=(pieces_batch, pieces_n, pieces_k, pieces_n),
-        parameters=(size_batch, parts, block, int(tf32)),
+        parameters=(size_batch, parts, block, int(tf32), int(k_is_fast)),
         slices=0,
         block_m=block,
         block_n=block,
@@ -74,6 +83,8 @@ def tile_rank_k(batch: int, n: int, k: int, parts: int, itemsize: int, tf32: boo
         pe_columns=size_batch * tiles_k * sum(max(64, count) for count in columns),
         bytes_in=size_batch * parts * size_k * size_n * itemsize,
         bytes_out=size_batch * stacked_rows(size_n, block) * block * 4,
+        transposes=size_batch * parts * turned.transposes,
+        turned_columns=size_batch * parts * turned.columns,
     )
 
 

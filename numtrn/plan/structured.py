@@ -15,7 +15,14 @@ __all__ = ["tile_structured"]
 
 
 def tile_structured(
-    structure: Structure, batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = False
+    structure: Structure,
+    batch: int,
+    m: int,
+    k: int,
+    n: int,
+    itemsize: int,
+    tf32: bool = False,
+    k_is_fast: tuple[bool, bool] = (False, False),
 ) -> tuple[Tiling, ...]:
     """Tilings of all launches of a real product (batch, m, k) by (batch, k, n) in an engine type.
 
@@ -24,26 +31,28 @@ def tile_structured(
     """
     match structure:
         case "syrk" | "herk":
-            diagonal = tile_rank_k(batch, m, k, 1, itemsize, tf32)
+            diagonal = tile_rank_k(batch, m, k, 1, itemsize, tf32, k_is_fast[0])
         case "syr2k" | "her2k":
-            diagonal = tile_rank_k(batch, m, k // 2, 2, itemsize, tf32)
+            k_is_fast = (True, True)  # as the pairs of operands are put side by side
+            diagonal = tile_rank_k(batch, m, k // 2, 2, itemsize, tf32, True)
         case "symm" | "hemm":
             diagonal = tile_symm(m, n, itemsize, tf32)
         case "trmm":
             diagonal = tile_trmm(m, n, itemsize, tf32)
         case "general":
-            return (tile_gemm(batch, m, k, n, itemsize, tf32),)
+            return (tile_gemm(batch, m, k, n, itemsize, tf32, k_is_fast),)
     pieces_batch, rows, pieces_k, columns = diagonal.pieces
     if diagonal.kernel == "rank_k":
         first = replace(diagonal, pieces=(pieces_batch, rows, pieces_k, 1))
         return first, *(
-            tile_gemm(batch, high, k, start, itemsize, tf32) for start, high in _rows(m, diagonal.m)
+            tile_gemm(batch, high, k, start, itemsize, tf32, k_is_fast)
+            for start, high in _rows(m, diagonal.m)
         )
     first = replace(diagonal, pieces=(batch, rows, 1, columns))
     sides = [(high, start) for start, high in _rows(m, diagonal.m)]
     if structure in ("symm", "hemm"):
         sides += [(diagonal.m, m - start) for start in range(diagonal.m, m, diagonal.m)]
-    products = (tile_gemm(1, high, width, n, itemsize, tf32) for high, width in sides)
+    products = (tile_gemm(1, high, width, n, itemsize, tf32, k_is_fast) for high, width in sides)
     return first, *(replace(t, pieces=(batch * t.pieces[0], *t.pieces[1:])) for t in products)
 
 

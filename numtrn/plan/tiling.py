@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 from numtrn.precision.fixed import result_words
 
 __all__ = [
     "MAX_INSTRUCTIONS",
     "Tiling",
+    "Turned",
     "batches",
     "block_edge",
     "bucket",
@@ -69,8 +71,11 @@ class Tiling:
     matmuls, casts, adds, instructions
         Of one launch, on the diagonal where there is one: ``nc_matmul``, PSUM evictions, integer
         additions, and all together.
-    pe_columns
-        Moving columns of one launch, each at least 64 a matmul: TensorE cycles of a 16-bit operand.
+    transposes
+        ``nc_transpose`` on TensorE, of operands with the contraction along their rows.
+    pe_columns, turned_columns
+        Moving columns of one launch, each at least 64 a matmul, and what transposes take beside: TensorE
+        cycles of a 16-bit operand.
     bytes_in, bytes_out
         Of one launch, host to device and back.
     """
@@ -92,6 +97,8 @@ class Tiling:
     pe_columns: int
     bytes_in: int
     bytes_out: int
+    transposes: int = 0
+    turned_columns: int = 0
 
     @property
     def limbs(self) -> int:
@@ -181,8 +188,28 @@ def stacked_rows(order: int, block: int) -> int:
     return blocks * (blocks + 1) // 2 * block
 
 
-def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = False) -> Tiling:
-    """Tiling of the plain kernel for operands of ``itemsize`` bytes."""
+def tile_gemm(
+    batch: int,
+    m: int,
+    k: int,
+    n: int,
+    itemsize: int,
+    tf32: bool = False,
+    k_is_fast: tuple[bool, bool] = (False, False),
+) -> Tiling:
+    """Tiling of the plain kernel.
+
+    Parameters
+    ----------
+    batch, m, k, n
+        Extents of the product.
+    itemsize
+        Bytes of an element as it is stored.
+    tf32
+        Whether float32 is cast to tf32.
+    k_is_fast
+        Of A and of B, whether neighbours in memory are neighbours along k: then the kernel transposes it.
+    """
     limit_m, limit_k, limit_n = GEMM_LIMIT
     size_m, pieces_m = split(m, limit_m)
     size_k, pieces_k = split(k, limit_k)
@@ -191,11 +218,13 @@ def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = Fa
     tiles_k = ceil(size_k / TILE)
     tiles_m = sum(ceil(part / TILE) for part in _parts(size_m, width))
     columns = [bank for part in _parts(size_n, width) for bank in _parts(part, BANK_COLUMNS)]
-    panels_m, panels_n = ceil(size_m / width), ceil(size_n / width)
     matmuls = tiles_m * tiles_k * len(columns)
     casts = tiles_m * len(columns)
-    loads = panels_n * tiles_k * (1 + panels_m)
-    instructions = loads + matmuls + casts + tiles_m * panels_n
+    sides = zip((size_m, size_n), k_is_fast, strict=True)
+    turned = [Turned.of(size, size_k, width, itemsize) for size, turns in sides if turns]
+    panels_m, panels_n = ceil(size_m / width), ceil(size_n / width)
+    loads = tiles_k * _panel_moves(panels_m, panels_n, k_is_fast)
+    instructions = loads + matmuls + casts + tiles_m * panels_n + sum(side.instructions for side in turned)
     size_batch, pieces_batch = batches(batch, instructions)
     return Tiling(
         kernel="gemm",
@@ -204,7 +233,7 @@ def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = Fa
         k=size_k,
         n=size_n,
         pieces=(pieces_batch, pieces_m, pieces_k, pieces_n),
-        parameters=(size_batch, int(tf32)),
+        parameters=(size_batch, int(tf32), *(int(turns) for turns in k_is_fast)),
         slices=0,
         block_m=size_m,
         block_n=size_n,
@@ -215,7 +244,53 @@ def tile_gemm(batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool = Fa
         pe_columns=size_batch * tiles_m * tiles_k * sum(max(64, c) for c in columns),
         bytes_in=size_batch * size_k * (size_m + size_n) * itemsize,
         bytes_out=size_batch * size_m * size_n * 4,
+        transposes=size_batch * sum(side.transposes for side in turned),
+        turned_columns=size_batch * sum(side.columns for side in turned),
     )
+
+
+class Turned(NamedTuple):
+    """What a kernel does to transpose one operand, panel by panel.
+
+    Attributes
+    ----------
+    transposes
+        ``nc_transpose`` on TensorE.
+    columns
+        Their cycles of a 16-bit operand.
+    instructions
+        All of them, with loads and evictions.
+    """
+
+    transposes: int
+    columns: int
+    instructions: int
+
+    @classmethod
+    def of(cls, extent: int, k: int, width: int, itemsize: int) -> Turned:
+        """Of panels of ``width`` rows.
+
+        Strips of at most 128 rows are loaded 2 KiB of each row at a time, and banks of as much evicted.
+        """
+        panels, bank = _parts(extent, width), 1024 if itemsize == 2 else 512
+        strips = [rows for part in panels for rows in _parts(part, TILE)]
+        depths = _parts(k, TILE)
+        transposes = len(strips) * len(depths)
+        columns = sum(max(rows, min(64, depth)) for rows in strips for depth in depths)
+        loads = len(strips) * ceil(k / bank)
+        evictions = sum(ceil(part / bank) for part in panels) * len(depths)
+        return cls(transposes, columns, loads + transposes + evictions)
+
+
+def _panel_moves(panels_m: int, panels_n: int, k_is_fast: tuple[bool, bool]) -> int:
+    """Panels that the plain kernel loads with k on partitions, or stores so.
+
+    One that is transposed stays while the other operand streams past it. Of two the lhs is stored as it is
+    transposed, where it is needed again.
+    """
+    if k_is_fast == (True, True):
+        return panels_m * panels_n if panels_n > 1 else 0
+    return panels_m * panels_n + (0 if any(k_is_fast) else panels_n)
 
 
 def batches(batch: int, instructions: int, most: int = MAX_INSTRUCTIONS) -> tuple[int, int]:

@@ -64,6 +64,16 @@ def test_small_integers_are_exact(n, k, parts, batch, larger, chip, dtype):
     assert np.array_equal(out, stacked(product(operands), block))
 
 
+@settings(max_examples=30, deadline=None)
+@given(edges, edges, st.integers(1, 2), st.integers(1, 3), chips, st.sampled_from(DTYPES), st.booleans())
+def test_operands_as_they_lie_change_no_bit(n, k, parts, batch, chip, dtype, tf32):
+    operands = np.random.default_rng(n * k).standard_normal((batch, parts, k, n)).astype(dtype)
+    block, tf32 = block_for(n, 3), int(tf32 and dtype is np.float32)
+    lying = np.ascontiguousarray(operands.swapaxes(2, 3)).reshape(-1, k)
+    turned = interp.simulate(_kernel("rank_k"), (lying, batch, parts, block, tf32, 1), chip=CHIPS[chip])
+    assert turned.outputs.tobytes() == run(operands, batch, parts, block, tf32, chip=chip).tobytes()
+
+
 @pytest.mark.parametrize(
     ("n", "k", "parts", "block"),
     [
@@ -75,7 +85,11 @@ def test_small_integers_are_exact(n, k, parts, batch, larger, chip, dtype):
 )
 def test_panels_that_stay_and_columns_that_stream(n, k, parts, block):
     operands = np.random.default_rng(n).integers(-8, 9, (1, parts, k, n)).astype(np.float32)
-    assert np.array_equal(run(operands, 1, parts, block, chip="trn1"), stacked(product(operands), block))
+    expected = stacked(product(operands), block)
+    assert np.array_equal(run(operands, 1, parts, block, chip="trn1"), expected)
+    lying = np.ascontiguousarray(operands.swapaxes(2, 3)).reshape(-1, k)
+    turned = interp.simulate(_kernel("rank_k"), (lying, 1, parts, block, 0, 1), chip=CHIPS["trn1"]).outputs
+    assert np.array_equal(turned, expected)
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -109,6 +123,7 @@ def test_tilings_cover_and_are_bounded(batch, n, k, parts, itemsize):
 
 
 @pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize(
     "problem",
@@ -123,14 +138,17 @@ def test_tilings_cover_and_are_bounded(batch, n, k, parts, itemsize):
         (1, LIMIT, LIMIT, 2),
     ],
 )
-def test_counts_are_the_kernels_and_fit_the_chip(problem, dtype, chip):
-    t = tile_rank_k(*problem, np.dtype(dtype).itemsize)
-    operands = of_shape((t.batch * problem[3] * t.k, t.n), dtype)
+def test_counts_are_the_kernels_and_fit_the_chip(problem, dtype, fast, chip):
+    t = tile_rank_k(*problem, np.dtype(dtype).itemsize, k_is_fast=fast)
+    rows, columns = (t.n, t.k) if fast else (t.k, t.n)
+    operands = of_shape((t.batch * problem[3] * rows, columns), dtype)
     record = interp.simulate(_kernel("rank_k"), (operands, *t.parameters), chip=CHIPS[chip], dry=True)
     assert record.outputs.shape == t.result_shape
     assert record.instructions == t.instructions
-    assert record.engines["tensor"] == t.matmuls
-    assert record.engines["vector"] == t.casts
+    assert record.engines["tensor"] == t.matmuls + t.transposes
+    assert bool(t.transposes) is fast
+    if not fast:
+        assert record.engines["vector"] == t.casts
 
 
 @pytest.mark.parametrize("parts", [1, 2])
