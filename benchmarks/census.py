@@ -295,8 +295,9 @@ def promise(calls: Iterable[Any], terms: int, operands: int, unit: float) -> flo
     Let each step s of an order of contraction compute Z = X Y, of what is stored in X and Y, within
     c_s u |X||Y|, componentwise; and let |X' - X| <= g_X size(X), where size(X) is the einsum of the absolute
     values of the operands that X is made of. Since size(X) size(Y), contracted, is size(Z),
-    the stored Z' obeys |Z' - Z| <= ((1 + g_X) (1 + g_Y) (1 + c_s u) - 1) size(Z). By induction over the tree of the steps the
-    whole errs by at most prod(1 + c_s u) - 1 <= exp(sum c_s u) - 1: all orders of u, not the first alone.
+    the stored Z' obeys |Z' - Z| <= ((1 + g_X) (1 + g_Y) (1 + c_s u) - 1) size(Z). By induction over the tree
+    of the steps the whole errs by at most prod(1 + c_s u) - 1 <= exp(sum c_s u) - 1: all orders of u, not the
+    first alone.
 
     c_s is the number in the session's record of the kernel call; a call left to NumPy is allowed `any_order`.
     """
