@@ -330,8 +330,8 @@ PAGE_TEXT = """\
 
 Written by `python benchmarks/census.py`, on the interpreter; nothing here is a time.
 
-{strings} strings, all different also after their labels are renamed, from {sources}.
-They were chosen in about the proportions of the {found:,} calls of `einsum` and `contract` with a literal
+{strings} strings, all different also after their labels are renamed, from {sources}
+(strings, commit). They were chosen in about the proportions of the {found:,} calls of `einsum` and `contract` with a literal
 string found there (but for ebcc, whose files are mostly generated), frequent ones first, none from a test.
 Each is called as written, in float64 and float32, with extents {least} to {most} and `min_work=0`.
 All results are within the promise of `census.promise`; the worst error was {worst:.2g} of what is allowed.
@@ -352,14 +352,20 @@ contracted.
 """
 
 
+def commits(path: Path = STRINGS) -> dict[str, str]:
+    """The commit of each repository at which its strings were read."""
+    read_at: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["read"]
+    return read_at
+
+
 def page(entries: Sequence[Entry], results: Sequence[Result]) -> str:
     """docs/census.md."""
     inside = [result for result in results if result.gemm]
-    kernel = sum(result.kernel for result in inside)
+    kernel, read_at = sum(result.kernel for result in inside), commits()
     sources = Counter(entry.source.split(":")[0] for entry in entries)
     return PAGE_TEXT.format(
         strings=len(entries),
-        sources=", ".join(f"{name} ({n})" for name, n in sources.most_common()),
+        sources=", ".join(f"{name} ({n}, {read_at[name]})" for name, n in sources.most_common()),
         found=sum(CLASSES.values()),
         least=SMALL[0],
         most=SMALL[1],

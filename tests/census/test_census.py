@@ -40,9 +40,9 @@ def test_extents_across_tile_boundaries(entry, dtype):
 
 @pytest.mark.long
 @pytest.mark.parametrize("dtype", census.DTYPES)
-@pytest.mark.parametrize("entry", PRODUCTS[::5], ids=lambda entry: entry.string)
+@pytest.mark.parametrize("entry", PRODUCTS, ids=lambda entry: entry.string)
 def test_larger_extents(entry, dtype):
-    assert census.measure(entry, dtype, entry.large(2e6)).error <= 1
+    assert census.measure(entry, dtype, entry.large(3e6)).error <= 1
 
 
 # ---- The strings ----
@@ -68,7 +68,9 @@ def test_every_way_to_write_is_there():
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.string)
 def test_class_is_that_of_the_labels(entry):
     assert census.classify(entry) == entry.kind
-    assert re.fullmatch(r"[\w-]+/[\w-]+: [^ ].*\.(py|ipynb)", entry.source)
+    repository, path = entry.source.split(": ")
+    assert repository in census.commits()
+    assert path.endswith((".py", ".ipynb"))
 
 
 CLASSIFIED = {
