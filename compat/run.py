@@ -1,4 +1,4 @@
-"""Run the own tests of NumPy, SciPy and opt_einsum inside a block, and compare with a run without: ``make compat``.
+"""Run the tests of NumPy, SciPy and opt_einsum in a block, and compare with a run without: ``make compat``.
 
     python compat/run.py [--suite NAME ...] [--budget SECONDS] [--plain] [--all] [--verify] [--target NAME]
 
