@@ -332,9 +332,10 @@ Written by `python benchmarks/census.py`, on the interpreter; nothing here is a 
 
 {strings} strings, all different also after their labels are renamed, from {sources}
 (strings, commit). They were chosen in about the proportions of the {found:,} calls of `einsum` and
-`contract` with a literal string found there (but for ebcc, whose files are mostly generated), frequent ones first, none from a test.
-Each is called as written, in float64 and float32, with extents {least} to {most} and `min_work=0`.
-All results are within the promise of `census.promise`; the worst error was {worst:.2g} of what is allowed.
+`contract` with a literal string found there (but for ebcc, whose files are mostly generated), frequent ones
+first, none from a test. Each is called as written, in float64 and float32, with extents {least} to {most} and
+`min_work=0`. All results are within the promise of `census.promise`; the worst error was {worst:.2g} of what
+is allowed.
 
 {classes}
 
