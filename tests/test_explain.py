@@ -17,7 +17,7 @@ PLANNED = {
     "inner": (lambda: numtrn.explain(np.inner, a, b.T), (1, 200, 300, 400)),
     "tensordot": (lambda: numtrn.explain(np.tensordot, a, b, 1), (1, 200, 300, 400)),
     "tensordot axes": (lambda: numtrn.explain(np.tensordot, a, b.T, axes=([1], [-1])), (1, 200, 300, 400)),
-    "einsum": (lambda: numtrn.explain(np.einsum, "ij,jk->ki", a, b), (1, 200, 300, 400)),
+    "einsum": (lambda: numtrn.explain(np.einsum, "ij,jk->ki", a, b), (1, 400, 300, 200)),
     "dgemm": (lambda: numtrn.explain(blas.dgemm, 1.0, a, b), (1, 200, 300, 400)),
     "dgemm trans": (
         lambda: numtrn.explain(blas.dgemm, 1.0, a.T, b.T, trans_a=1, trans_b=1),
@@ -35,7 +35,10 @@ REFUSED = {
         lambda: numtrn.explain(np.dot, np.ones((3, 4, 5)), np.ones((5, 6))),
         "two matrices only",
     ),
-    "three operands": (lambda: numtrn.explain(np.einsum, "ij,jk,kl", a, b, b.T), "3 operands"),
+    "three operands": (
+        lambda: numtrn.explain(np.einsum, "ij,ij,ij", a, a, a),
+        "2 steps, none for a kernel; ij,ij->ij: no label is contracted",
+    ),
     "few right-hand sides": (
         lambda: numtrn.explain(blas.dtrsm, 1.0, np.eye(900), np.ones((900, 64))),
         "64 right-hand sides, at most 64",
