@@ -57,7 +57,7 @@ backward: $(VENV)/.run ## write docs/backward.md again
 memory: $(VENV)/.run ## peak host memory of one large product
 	$(BIN)/python benchmarks/memory.py
 
-compat: $(VENV)/.dev ## NumPy's and SciPy's own tests inside a block
+compat: $(VENV)/.dev ## the own tests of NumPy, SciPy and opt_einsum inside a block
 	$(BIN)/python compat/run.py
 
 outside: $(VENV)/.dev ## kernels of others on the interpreter (see compat/README.md for the variables)

@@ -1,4 +1,4 @@
-"""Run NumPy's and SciPy's own tests inside a block, and compare with a run without: ``make compat``.
+"""Run the tests of NumPy, SciPy and opt_einsum in a block, and compare with a run without: ``make compat``.
 
     python compat/run.py [--suite NAME ...] [--budget SECONDS] [--plain] [--all] [--verify] [--target NAME]
 
@@ -24,6 +24,9 @@ from suites import HEAVY, HEAVY_MIN_WORK, SUITES
 from tabulate import tabulate
 
 HERE = Path(__file__).resolve().parent
+PACKAGES = ("numpy", "scipy", "opt_einsum", "pytest")
+"""Whose versions decide what to expect."""
+
 ENOUGH = 1000
 """Kernel calls below which a full run proves too little."""
 
@@ -36,7 +39,7 @@ def main(argv=None):
     """Run the suites, print what came of them; gives the exit code."""
     options = parse(argv)
     deadline = time.monotonic() + options.budget
-    versions = {name: importlib.metadata.version(name) for name in ("numpy", "scipy", "pytest")}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     print(", ".join(f"{name} {version}" for name, version in versions.items()), flush=True)
     known = [line for line in read_known(HERE / "known_failures.txt") if line.counts_for(versions)]
     paths = tuple(location(suite) for suite in SUITES)

@@ -1,4 +1,4 @@
-"""Which tests of NumPy and SciPy are run inside a block, and which are not, each with its reason.
+"""Which tests of NumPy, SciPy and opt_einsum are run inside a block, and which are not, each with its reason.
 
 Paths are relative to the folder that holds the package; ``{core}`` is ``_core``, or ``core`` before NumPy 2.
 """
@@ -87,6 +87,13 @@ SUITES = (
         may_lack="stacks of matrices came with SciPy 1.15",
     ),
     Suite(name="scipy-decomp", package="scipy", path="scipy/linalg/tests/test_decomp.py"),
+    Suite(
+        name="opt-einsum",
+        package="opt_einsum",
+        path="opt_einsum/tests",
+        keyword="not (branch or random or dp or dynamic or hq or eager or opportunistic)",
+        may_lack="this opt_einsum was installed without its tests; the wheels on PyPI have them",
+    ),
 )
 
 HEAVY = {
