@@ -7,6 +7,7 @@ NumPy to say: whatever is raised here means that NumPy is to be asked. Nothing i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from operator import index
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ __all__ = [
     "KERNELS",
     "Form",
     "NotACallError",
+    "by_vector",
     "dot",
     "einsum",
     "exactly",
@@ -69,6 +71,8 @@ class Form(NamedTuple):
         As einsum has it; False: NumPy would compute in one loop nest.
     path, finder, memory_limit
         As of a `numtrn.request.Contraction`.
+    reason
+        Why only NumPy computes such a call; empty when kernels may.
     """
 
     function: str
@@ -82,6 +86,7 @@ class Form(NamedTuple):
     path: tuple[tuple[int, ...], ...] | None = None
     finder: str = "auto"
     memory_limit: int | None = None
+    reason: str = ""
 
     @property
     def stepwise(self) -> bool:
@@ -140,7 +145,7 @@ class Form(NamedTuple):
             return "dtype= beside optimize=: what NumPy makes of it depends on its own steps"
         if self.out is not None:
             self._check_out(self.out, dtype)
-        return ""
+        return self.reason
 
     def _check_out(self, out: Array, dtype: np.dtype[Any]) -> None:
         """Einsum reads and writes ``out`` under its casting; the others want exactly their result's like."""
@@ -158,6 +163,12 @@ def unserved(dtype: np.dtype[Any]) -> str:
     """Why a dtype stays with NumPy."""
     name = dtype.name if dtype.isnative else f"{dtype.name} of foreign byte order"
     return f"{name} stays with NumPy: no kernel gives NumPy's own accuracy for it"
+
+
+def by_vector(name: str) -> str:
+    """Why a product with a vector stays with NumPy."""
+    routine = "DOT" if name == "vecdot" else "GEMV"
+    return f"NumPy computes np.{name} by {routine}, bound by reading its operands: no kernel is faster"
 
 
 def exactly(operand: Any) -> Array:
@@ -204,12 +215,17 @@ def tensordot(a: Any, b: Any, axes: Any = 2, *, as_array: AsArray = np.asarray) 
 
 
 def vectors(name: str, first: Any, second: Any, /, *, as_array: AsArray = np.asarray) -> Form:
-    """``numpy.matvec``, ``vecmat`` and ``vecdot``; the latter two conjugate their first operand, a copy."""
+    """``numpy.matvec``, ``vecmat`` and ``vecdot``; the latter two conjugate their first operand (a copy).
+
+    Only one matrix with many vectors is for kernels.
+    """
     arrays = as_array(first), as_array(second)
-    reading = read_vectors(name, *(array.shape for array in arrays))
+    reading = read_vectors(name, arrays[0].shape, arrays[1].shape)
+    matrix, vector = arrays if name == "matvec" else arrays[::-1]
     if name != "matvec" and arrays[0].dtype.kind == "c":
         arrays = arrays[0].conj(), arrays[1]
-    return Form(f"numpy.{name}", reading, arrays)
+    is_gemm = name != "vecdot" and prod(matrix.shape[:-2]) == 1 and prod(vector.shape[:-1]) > 1
+    return Form(f"numpy.{name}", reading, arrays, reason="" if is_gemm else by_vector(name))
 
 
 # ---- Chains ----

@@ -55,7 +55,7 @@ def install() -> None:
 
 def _add(function: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     original = getattr(function, "_implementation", None)
-    if original is None or gate.WHY_NO_THUNKS:
+    if original is None:
         raise RuntimeError(f"{function!r} is no dispatcher with an implementation to replace")
     ours = _ours.setdefault(function, make(original))
     gate.hook.add_dispatcher(function, type(function).__basicsize__, original, ours)
@@ -75,8 +75,7 @@ def _handle_forks() -> None:
 
 def uninstall() -> None:
     """Give the dispatchers their own for good."""
-    if not gate.WHY_NO_THUNKS:
-        gate.hook.remove_dispatchers()
+    gate.hook.remove_dispatchers()
 
 
 def probe() -> list[tuple[Any, Any]]:
