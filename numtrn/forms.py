@@ -30,6 +30,7 @@ __all__ = [
     "Form",
     "NotACallError",
     "by_vector",
+    "contract",
     "dot",
     "einsum",
     "exactly",
@@ -81,7 +82,7 @@ class Form(NamedTuple):
     out: Array | None = None
     dtype: np.dtype[Any] | None = None
     order: str = "K"
-    casting: str = "safe"
+    casting: Any = "safe"
     optimize: Any = False
     path: tuple[tuple[int, ...], ...] | None = None
     finder: str = "auto"
@@ -237,7 +238,7 @@ def multi_dot(arrays: Any, *, out: Any = None, as_array: AsArray = np.asarray) -
     Raises
     ------
     NotACallError
-        Of mixed dtypes, which NumPy promotes pair by pair; and ``out`` beside vectors, whose shape is special.
+        Of mixed dtypes, which NumPy promotes pair by pair, and of ``out`` beside vectors.
     """
     if not isinstance(arrays, list | tuple):  # an iterator could not be read twice
         raise NotACallError("the matrices are given as a list or a tuple")
@@ -275,6 +276,26 @@ def einsum(
     return _ordered(form) if form.stepwise else form
 
 
+def contract(
+    *operands: Any,
+    out: Any = None,
+    optimize: Any = True,
+    memory_limit: Any = None,
+    as_array: AsArray = np.asarray,
+    **others: Any,
+) -> Form:
+    """``opt_einsum.contract``, in the order that it chooses; its steps are calls of NumPy's functions."""
+    from opt_einsum import contract_path  # where used: most processes need not pay for it
+
+    form = einsum(*operands, out=out, as_array=as_array)
+    shapes = [array.shape for array in form.arrays]
+    subscripts = form.reading.subscripts
+    path, _ = contract_path(subscripts, *shapes, shapes=True, optimize=optimize, memory_limit=memory_limit)
+    steps = tuple(tuple(map(int, step)) for step in path)
+    reason = f"{', '.join(others)}: only the call itself tells" if others else ""
+    return form._replace(function="opt_einsum.contract", path=steps, reason=reason)
+
+
 def _ordered(form: Form) -> Form:
     """The form with what ``optimize=`` says of the order of contraction; see `numpy.einsum_path`."""
     optimize = form.optimize
@@ -290,9 +311,7 @@ def _ordered(form: Form) -> Form:
     finder, limit = optimize
     if not isinstance(limit, int | float):
         raise NotACallError(f"optimize={optimize!r}")
-    return form._replace(
-        finder=_finder(finder), memory_limit=max(int(limit), 0), optimize=(finder, limit)
-    )
+    return form._replace(finder=_finder(finder), memory_limit=max(int(limit), 0), optimize=(finder, limit))
 
 
 def _finder(name: Any) -> str:

@@ -65,7 +65,7 @@ def answer(
 
 
 def _apart(original: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Call the original with the thread busy: the call is counted already, its parts are not counted again."""
+    """Call the original with the thread busy: the call is counted already, its parts are not to be."""
     return gate.hook.call_busy(_apply, original, (args, kwargs))
 
 

@@ -73,7 +73,7 @@ def give(form: Form, computed: Array) -> Any:
     if out is None and not reading.shape and not _stays_array(form):
         return computed.reshape(())[()]
     result = _allocated(form, computed.dtype) if out is None else out
-    np.copyto(result, computed.reshape(reading.shape), casting=form.casting)  # type: ignore[arg-type]
+    np.copyto(result, computed.reshape(reading.shape), casting=form.casting)
     return result
 
 
@@ -124,6 +124,7 @@ def _stays_array(form: Form) -> bool:
 @lru_cache(maxsize=256)
 def _ends_in_product(subscripts: str, shapes: tuple[tuple[int, ...], ...], optimize: Any) -> bool:
     arrays = [np.broadcast_to(np.zeros((), np.int8), shape) for shape in shapes]
-    _, steps = np.einsum_path(subscripts, *arrays, optimize=optimize, einsum_call=True)
+    einsum_path: Any = np.einsum_path  # whose steps einsum asks for so
+    _, steps = einsum_path(subscripts, *arrays, optimize=optimize, einsum_call=True)
     terms = steps[-1][1].split("->")[0].split(",")
     return len(terms) == 2 and bool(set(terms[0]) & set(terms[1]))
