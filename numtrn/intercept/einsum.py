@@ -69,11 +69,12 @@ def _replacement(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def give(form: Form, computed: Array) -> Any:
     """The result as the call returns it: in ``out``, or fresh, or a scalar where it has no axes."""
-    reading, out = form.reading, form.out
-    if out is None and not reading.shape and not _stays_array(form):
-        return computed.reshape(())[()]
-    result = _allocated(form, computed.dtype) if out is None else out
-    np.copyto(result, computed.reshape(reading.shape), casting=form.casting)
+    shape, result = form.reading.shape, form.out
+    if result is None:
+        result = _stepwise(form, computed.dtype) if form.stepwise else _allocated(form, computed.dtype)
+        if result is None or not (shape or form.stepwise):
+            return computed.reshape(())[()]
+    np.copyto(result, computed.reshape(shape), casting=form.casting)
     return result
 
 
@@ -108,23 +109,37 @@ def _without_repeats(array: Array, term: str) -> tuple[Array, str]:
     return array, term
 
 
-def _stays_array(form: Form) -> bool:
-    """Whether a result without axes comes as an array: from einsum's steps, where the last is a product.
+def _stepwise(form: Form, dtype: np.dtype[Any]) -> Array | None:
+    """An array in the memory layout that einsum's steps leave its result in; None where that is a scalar."""
+    shapes, strides = zip(*((array.shape, array.strides) for array in form.arrays), strict=True)
+    orders = tuple(map(_memory_order, strides))
+    question = form.reading.subscripts, shapes, orders, form.optimize, form.order
+    axes = gate.hook.call_busy(_modelled, question, None)
+    if axes is None:
+        return None
+    shape = form.reading.shape
+    return np.empty([shape[axis] for axis in axes], dtype).transpose(np.argsort(axes).tolist())
 
-    Until NumPy 2.3 whatever its steps give is made an array.
-    """
-    if not form.stepwise:
-        return False
-    if not hasattr(einsumfunc, "bmm_einsum"):
-        return True
-    shapes = tuple(array.shape for array in form.arrays)
-    return _ends_in_product(form.reading.subscripts, shapes, form.optimize)
+
+def _memory_order(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Axes by falling stride."""
+    return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
 
 
 @lru_cache(maxsize=256)
-def _ends_in_product(subscripts: str, shapes: tuple[tuple[int, ...], ...], optimize: Any) -> bool:
-    arrays = [np.broadcast_to(np.zeros((), np.int8), shape) for shape in shapes]
-    einsum_path: Any = np.einsum_path  # whose steps einsum asks for so
-    _, steps = einsum_path(subscripts, *arrays, optimize=optimize, einsum_call=True)
-    terms = steps[-1][1].split("->")[0].split(",")
-    return len(terms) == 2 and bool(set(terms[0]) & set(terms[1]))
+def _modelled(question: tuple[Any, ...], _: None) -> tuple[int, ...] | None:
+    """Axes of a result in the order of memory; None where it is a scalar.
+
+    NumPy's own einsum tells, with the steps that it takes for these shapes, of which the model has extents of
+    two at most.
+    """
+    subscripts, shapes, orders, optimize, order = question
+    # Only the shapes matter: stand-ins keep the caller's arrays out of the cache.
+    whole = [np.broadcast_to(np.zeros((), np.int8), shape) for shape in shapes]
+    path = np.einsum_path(subscripts, *whole, optimize=optimize)[0]
+    models = [
+        np.ones([min(shape[axis], 2) for axis in axes]).transpose(np.argsort(axes).astype(int))
+        for shape, axes in zip(shapes, orders, strict=True)
+    ]
+    result = np.einsum(subscripts, *models, optimize=path, order=order)
+    return _memory_order(result.strides) if isinstance(result, np.ndarray) else None

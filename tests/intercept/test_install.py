@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from numtrn import intercept
-from numtrn.intercept import cblas, einsum, fblas, gate, layers, matmul, no_hook
+from numtrn.intercept import cblas, dispatchers, einsum, fblas, gate, layers, matmul, no_hook
 
-LAYERS = [matmul, fblas, cblas, einsum]
+LAYERS = [matmul, fblas, cblas, einsum, dispatchers]
 
 
 def fresh(code):
@@ -52,7 +52,7 @@ def test_without_scipy_its_layer_is_off_and_says_so():
         "from numtrn import intercept\n"
         "for layer in intercept.install(): print(layer.on, layer.reason)"
     )
-    assert [line[:5].strip() for line in out[:4]] == ["True", "False", "True", "True"]
+    assert [line[:5].strip() for line in out[:5]] == ["True", "False", "True", "True", "True"]
     assert "cannot be imported" in out[1]
 
 
@@ -88,7 +88,7 @@ def test_installing_again_does_nothing():
         thread.join()
     assert all(result is before for result in results)
     assert intercept.status() is before
-    assert [layer.name.split()[0] for layer in before] == ["L1", "L2", "L3", "L4"]
+    assert [layer.name.split()[0] for layer in before] == ["L1", "L2", "L3", "L4", "L5"]
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__.rsplit(".", 1)[1])
