@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf, prod
 from typing import Any
@@ -99,15 +99,17 @@ def _with_axes(read: Callable[..., Form], original: Callable[..., Any]) -> Calla
     is_asking = gate.hook.is_asking
 
     def replacement(*args: Any, **kwargs: Any) -> Any:
-        if not is_asking() or not _has_axes(*args[:2]):
+        if not is_asking() or not _has_axes(args, kwargs):
             return original(*args, **kwargs)
         return asking.answer(original, read, _fresh, args, kwargs)
 
     return replacement
 
 
-def _has_axes(a: Any = None, b: Any = None) -> bool:
-    """Whether both are arrays, of which NumPy would make one dot product for each element."""
+def _has_axes(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether both operands are arrays of which NumPy would make one dot product for each element."""
+    a = args[0] if args else kwargs.get("a")
+    b = args[1] if len(args) > 1 else kwargs.get("b")
     if type(a) is not ndarray or type(b) is not ndarray:
         return False
     return (a.ndim > 2 or b.ndim > 2) and a.ndim > 0 and b.ndim > 0

@@ -7,7 +7,8 @@ means is left to `numtrn.forms`, what it allows to the original: a call that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -109,37 +110,69 @@ def _without_repeats(array: Array, term: str) -> tuple[Array, str]:
     return array, term
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How an array lies in memory, whatever its extents.
+
+    Attributes
+    ----------
+    axes
+        By falling stride.
+    steps
+        1 for each axis, or -1 where it runs backwards.
+    is_dense
+        Whether nothing lies between its elements.
+    """
+
+    axes: tuple[int, ...]
+    steps: tuple[int, ...]
+    is_dense: bool
+
+    @classmethod
+    def of(cls, array: Array) -> _Layout:
+        strides = array.strides
+        axes = tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+        steps = tuple(-1 if stride < 0 else 1 for stride in strides)
+        forwards = array[tuple(slice(None, None, step) for step in steps)]
+        return cls(axes, steps, forwards.transpose(axes).flags.c_contiguous)
+
+    def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+        """A new array of this layout."""
+        spaced = (2,) * (not self.is_dense)
+        array = np.empty([*(shape[axis] for axis in self.axes), *spaced], dtype)
+        if spaced:
+            array = array[..., 0]
+        if self.axes != tuple(range(len(shape))):
+            array = array.transpose(np.argsort(self.axes).tolist())
+        return array[tuple(slice(None, None, step) for step in self.steps)] if -1 in self.steps else array
+
+
 def _stepwise(form: Form, dtype: np.dtype[Any]) -> Array | None:
     """An array in the memory layout that einsum's steps leave its result in; None where that is a scalar."""
-    shapes, strides = zip(*((array.shape, array.strides) for array in form.arrays), strict=True)
-    orders = tuple(map(_memory_order, strides))
-    question = form.reading.subscripts, shapes, orders, form.optimize, form.order
-    axes = gate.hook.call_busy(_modelled, question, None)
-    if axes is None:
-        return None
-    shape = form.reading.shape
-    return np.empty([shape[axis] for axis in axes], dtype).transpose(np.argsort(axes).tolist())
-
-
-def _memory_order(strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Axes by falling stride."""
-    return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+    shapes = tuple(array.shape for array in form.arrays)
+    layouts = tuple(map(_Layout.of, form.arrays))
+    question = form.reading.subscripts, shapes, layouts, form.optimize, form.order
+    layout = gate.hook.call_busy(_modelled, question, None)
+    return None if layout is None else layout.empty(form.reading.shape, dtype)
 
 
 @lru_cache(maxsize=256)
-def _modelled(question: tuple[Any, ...], _: None) -> tuple[int, ...] | None:
-    """Axes of a result in the order of memory; None where it is a scalar.
+def _modelled(question: tuple[Any, ...], _: None) -> _Layout | None:
+    """Layout of a result; None where it is a scalar.
 
     NumPy's own einsum tells, with the steps that it takes for these shapes, of which the model has extents of
     two at most.
     """
-    subscripts, shapes, orders, optimize, order = question
+    subscripts, shapes, layouts, optimize, order = question
     # Only the shapes matter: stand-ins keep the caller's arrays out of the cache.
     whole = [np.broadcast_to(np.zeros((), np.int8), shape) for shape in shapes]
-    path = np.einsum_path(subscripts, *whole, optimize=optimize)[0]
+    is_given = isinstance(optimize, tuple) and optimize[0] == "einsum_path"
+    path = list(optimize) if is_given else np.einsum_path(subscripts, *whole, optimize=optimize)[0]
     models = [
-        np.ones([min(shape[axis], 2) for axis in axes]).transpose(np.argsort(axes).astype(int))
-        for shape, axes in zip(shapes, orders, strict=True)
+        layout.empty([min(extent, 2) for extent in shape], np.dtype(np.int64))
+        for shape, layout in zip(shapes, layouts, strict=True)
     ]
+    for model in models:
+        model[...] = 1
     result = np.einsum(subscripts, *models, optimize=path, order=order)
-    return _memory_order(result.strides) if isinstance(result, np.ndarray) else None
+    return _Layout.of(result) if isinstance(result, np.ndarray) else None
