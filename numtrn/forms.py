@@ -48,6 +48,9 @@ KERNELS = "fdFD"
 FINDERS = ("greedy", "optimal")
 """Path finders that NumPy knows by name; opt_einsum's have the same names."""
 
+BY_VALUE = np.__version__.startswith("1.")
+"""Whether NumPy promotes scalars by their values, as it did before NEP 50."""
+
 AsArray = Callable[[Any], Array]
 
 
@@ -99,8 +102,10 @@ class Form(NamedTuple):
         """The dtype in which NumPy computes: einsum's default counts ``out`` in."""
         if self.dtype is not None:
             return self.dtype
-        counted = () if self.out is None or self.stepwise or self.function != "numpy.einsum" else (self.out,)
-        return np.result_type(*self.arrays, *counted)
+        if self.function != "numpy.einsum" or self.stepwise:
+            return np.result_type(*(array.dtype for array in self.arrays))
+        counted = () if self.out is None else (self.out,)
+        return np.result_type(*self.arrays, *counted)  # of which NumPy 1 looks at the values of scalars
 
     def request(self) -> Contraction | Routine:
         """What is asked, or why only NumPy can do it.
@@ -140,13 +145,19 @@ class Form(NamedTuple):
                 return unserved(array.dtype)
         if dtype.char not in KERNELS or not dtype.isnative:
             return unserved(dtype)
-        if not all(np.can_cast(array.dtype, dtype, self.casting) for array in self.arrays):
+        if not all(np.can_cast(array, dtype, self.casting) for array in self.arrays):
             raise NotACallError(f"an operand cannot be cast to {dtype} under {self.casting!r}")
-        if self.stepwise and self.dtype is not None and self.dtype != np.result_type(*self.arrays):
-            return "dtype= beside optimize=: what NumPy makes of it depends on its own steps"
+        if self.stepwise and self._depends_on_steps():
+            return "the type of the result depends on the order in which NumPy contracts"
         if self.out is not None:
             self._check_out(self.out, dtype)
         return self.reason
+
+    def _depends_on_steps(self) -> bool:
+        """Whether NumPy's order decides the type: ``dtype`` with ``optimize``, and scalars in NumPy 1."""
+        dtypes = {array.dtype for array in self.arrays}
+        wanted = self.dtype is not None and self.dtype != np.result_type(*dtypes)
+        return wanted or (BY_VALUE and len(dtypes) > 1)
 
     def _check_out(self, out: Array, dtype: np.dtype[Any]) -> None:
         """Einsum reads and writes ``out`` under its casting; the others want exactly their result's like."""

@@ -324,7 +324,8 @@ def test_errors_are_numpys(spy, form):
     (_, caught), requests = spy.inside(lambda: outcome(WRONG[form]))
     assert caught == error
     assert error is not None
-    assert not [request for request in requests if isinstance(request, Contraction)]
+    # Until NumPy 2.3 einsum has computed before it looks at out.
+    assert form == "einsum out" or not [r for r in requests if isinstance(r, Contraction)]
 
 
 def test_errors_of_kernels_reach_the_caller(spy):
