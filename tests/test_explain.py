@@ -1,6 +1,7 @@
 """`numtrn.explain`: what would become of a call, without computing it."""
 
 import numpy as np
+import opt_einsum
 import pytest
 from scipy.linalg import blas, lapack
 
@@ -17,7 +18,31 @@ PLANNED = {
     "inner": (lambda: numtrn.explain(np.inner, a, b.T), (1, 200, 300, 400)),
     "tensordot": (lambda: numtrn.explain(np.tensordot, a, b, 1), (1, 200, 300, 400)),
     "tensordot axes": (lambda: numtrn.explain(np.tensordot, a, b.T, axes=([1], [-1])), (1, 200, 300, 400)),
+    "tensordot negative axes": (
+        lambda: numtrn.explain(np.tensordot, a, b, axes=(-1, 0)),
+        (1, 200, 300, 400),
+    ),
+    "dot of many axes": (
+        lambda: numtrn.explain(np.dot, np.ones((2, 100, 300)), np.ones((4, 300, 100))),
+        (1, 200, 300, 400),
+    ),
+    "inner of many axes": (
+        lambda: numtrn.explain(np.inner, np.ones((2, 100, 300)), b.T),
+        (1, 200, 300, 400),
+    ),
+    "multi_dot of two": (lambda: numtrn.explain(np.linalg.multi_dot, [a, b]), (1, 200, 300, 400)),
+    "opt_einsum": (lambda: numtrn.explain(opt_einsum.contract, "ij,jk", a, b), (1, 200, 300, 400)),
     "einsum": (lambda: numtrn.explain(np.einsum, "ij,jk->ki", a, b), (1, 400, 300, 200)),
+    "einsum optimize": (
+        lambda: numtrn.explain(np.einsum, "ij,jk->ki", a, b, optimize=("greedy", 9)),
+        (1, 400, 300, 200),
+    ),
+    "einsum out": (
+        lambda: numtrn.explain(
+            np.einsum, "ij,jk->ik", a, b, out=np.ones((200, 400), "f"), casting="same_kind", order="F"
+        ),
+        (1, 200, 300, 400),
+    ),
     "dgemm": (lambda: numtrn.explain(blas.dgemm, 1.0, a, b), (1, 200, 300, 400)),
     "dgemm trans": (
         lambda: numtrn.explain(blas.dgemm, 1.0, a.T, b.T, trans_a=1, trans_b=1),
@@ -31,9 +56,15 @@ REFUSED = {
     "thin": (lambda: numtrn.explain(np.matmul, np.ones((9000, 300)), np.ones(300)), "thinner than 16"),
     "integers": (lambda: numtrn.explain(np.matmul, a.astype(int), b.astype(int)), "int64 has no kernel"),
     "half": (lambda: numtrn.explain(np.matmul, a.astype("e"), b.astype("e")), "float16 has no kernel"),
-    "dot of many axes": (
-        lambda: numtrn.explain(np.dot, np.ones((3, 4, 5)), np.ones((5, 6))),
-        "two matrices only",
+    "method dot of many axes": (
+        lambda: numtrn.explain(np.ndarray.dot, np.ones((3, 4, 5)), np.ones((5, 6))),
+        "cannot be reached",
+    ),
+    "dot with a vector": (lambda: numtrn.explain(np.dot, a, b[:, 0]), "by GEMV or DOT"),
+    "one operand": (lambda: numtrn.explain(np.einsum, "ij->ji", a), "multiplies nothing"),
+    "mixed multi_dot": (
+        lambda: numtrn.explain(np.linalg.multi_dot, [a, b.astype("f"), b.T]),
+        "mixed dtypes",
     ),
     "three operands": (
         lambda: numtrn.explain(np.einsum, "ij,ij,ij", a, a, a),

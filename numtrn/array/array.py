@@ -16,6 +16,11 @@ from numtrn.request import Array as HostArray
 
 __all__ = ["Array", "asarray"]
 
+PRODUCTS = ("matmul", "matvec", "vecmat", "vecdot")
+"""Ufuncs that contract."""
+READ = frozenset(("axes", "optimize", "dtype", "casting"))
+"""Keywords that leave a call to kernels; others, such as ``out``, are NumPy's."""
+
 
 def asarray(x: Any, dtype: Any = None) -> Array:
     """A numtrn array of ``x``; an ndarray of that dtype is wrapped without a copy.
@@ -124,7 +129,7 @@ class Array(NDArrayOperatorsMixin):
         return np.array(self._data, dtype=dtype) if copy else np.asarray(self._data, dtype=dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if ufunc is np.matmul and method == "__call__":
+        if ufunc.__name__ in PRODUCTS and method == "__call__":
             return _call(ufunc, inputs, kwargs)
         plain = {name: _unwrap(value) for name, value in kwargs.items()}
         result = getattr(ufunc, method)(*(_unwrap(x) for x in inputs), **plain)
@@ -156,7 +161,7 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) ->
 
 def _recognised(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Recognised | None:
     """The call in neutral terms; None where NumPy is to compute it, or to say what is wrong with it."""
-    if set(kwargs) - {"axes", "optimize"}:
+    if set(kwargs) - READ:
         return None
     try:
         return recognise(function, args, kwargs)

@@ -6,21 +6,24 @@ row, or a form that has no kernel, becomes a `Routine` with the reason.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from numtrn import forms
 from numtrn.array.level3 import described, is_described
+from numtrn.forms import Form
 from numtrn.request import Array, Contraction, Gemm, Operands, Request, Routine
-from numtrn.subscripts import parse
+from numtrn.subscripts import take_apart
 
 __all__ = ["Recognised", "describe", "recognise"]
 
-DOT_FAMILY = ("numpy.dot", "numpy.inner", "numpy.tensordot")
+DOT_FAMILY = ("numpy.dot", "numpy.inner")
+BY_VECTOR = "NumPy computes a product with a vector by GEMV or DOT, for which there is no kernel"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +62,12 @@ def describe(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[
         text = f"{name} with these arguments is no right call, so there is nothing to explain: {problem}"
         raise TypeError(text) from problem
     if isinstance(request, Gemm) and request.function in DOT_FAMILY and _by_vector(request):
-        reason = "NumPy computes a product with a vector by GEMV or DOT, for which there is no kernel"
         return Routine(
             function=request.function,
             dtype=request.dtype,
             shapes=request.shapes,
             work=request.work,
-            reason=reason,
+            reason=BY_VECTOR,
             contraction=True,
         )
     return request
@@ -85,19 +87,9 @@ def recognise(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     TypeError, ValueError
         Where the call itself would be wrong.
     """
-    rows: dict[Any, Callable[..., Recognised]] = {
-        np.matmul: _matmul,
-        np.dot: _dot,
-        np.ndarray.dot: _dot,
-        np.inner: _inner,
-        np.tensordot: _tensordot,
-        np.einsum: _einsum,
-    }
-    row = rows.get(function)
+    row = _rows().get(function)
     if row is not None:
-        return row(
-            *args, **{name: value for name, value in kwargs.items() if name not in ("out", "optimize")}
-        )
+        return row(*args, **kwargs)
     if is_described(function):
         request, shape = described(function, *args, **kwargs)
         return Recognised(request=request, shape=shape)
@@ -105,6 +97,32 @@ def recognise(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     return _routine(
         called.lstrip("."), args, "numtrn does not catch this function; products made inside it may be"
     )
+
+
+@cache
+def _rows() -> dict[Any, Callable[..., Recognised]]:
+    """By function what recognises its calls; functions that this NumPy lacks are left out."""
+    from opt_einsum import contract  # where used: most processes need not pay for it
+
+    rows: dict[Any, Callable[..., Recognised]] = {
+        np.matmul: _matmul,
+        np.dot: partial(_dot, forms.dot),
+        np.ndarray.dot: _method_dot,
+        np.inner: partial(_dot, forms.inner),
+        np.tensordot: partial(_form, forms.tensordot),
+        np.einsum: _einsum,
+        np.linalg.multi_dot: _multi_dot,
+        contract: partial(_form, forms.contract),
+    }
+    for name in ("matvec", "vecmat", "vecdot"):
+        if hasattr(np, name):
+            rows[getattr(np, name)] = partial(_vectors, name)
+    newer: dict[str, Callable[..., Recognised]] = {
+        "matmul": _matmul,
+        "tensordot": partial(_form, forms.tensordot),
+        "vecdot": _linalg_vecdot,
+    }
+    return rows | {getattr(np.linalg, name): row for name, row in newer.items() if hasattr(np.linalg, name)}
 
 
 def _matmul(a: Any, b: Any, /, axes: Any = None, **other: Any) -> Recognised:
@@ -139,74 +157,67 @@ def _matmul(a: Any, b: Any, /, axes: Any = None, **other: Any) -> Recognised:
     return Recognised(request=request, shape=lead + rows + columns, operands=operands)
 
 
-def _dot(a: Any, b: Any) -> Recognised:
-    a, b = np.asarray(a), np.asarray(b)
-    if a.ndim != 2 or b.ndim != 2:
-        reason = "np.dot makes one GEMM of two matrices only; use matmul, tensordot or einsum for more axes"
-        return _routine("numpy.dot", (a, b), reason)
-    return _product("numpy.dot", a, b)
+def _form(read: Callable[..., Form], *args: Any, **kwargs: Any) -> Recognised:
+    """A call as `numtrn.forms` reads it."""
+    form = read(*args, **kwargs)
+    request = form.request()
+    if isinstance(request, Routine) or form.out is not None:  # NumPy knows where a result goes
+        return Recognised(request=request, shape=form.reading.shape)
+    return Recognised(
+        request=request, shape=form.reading.shape, operands=lambda: Operands(inputs=form.arrays)
+    )
 
 
-def _inner(a: Any, b: Any) -> Recognised:
-    a, b = np.asarray(a), np.asarray(b)
-    if a.ndim != 2 or b.ndim != 2:
-        reason = "np.inner makes one GEMM of two matrices only; use tensordot or einsum for more axes"
-        return _routine("numpy.inner", (a, b), reason)
-    return _product("numpy.inner", a, b.T)
+def _dot(read: Callable[..., Form], *args: Any, **kwargs: Any) -> Recognised:
+    """``np.dot`` or ``np.inner``: of two matrices BLAS's product, of more axes a contraction."""
+    form = read(*args, **kwargs)
+    a, b = form.arrays
+    if a.ndim > 2 or b.ndim > 2:
+        return _form(read, *args, **kwargs)
+    if min(a.ndim, b.ndim) < 2:
+        return _routine(form.function, form.arrays, BY_VECTOR, contraction=True)
+    recognised = _product(form.function, a, b.T if read is forms.inner else b)
+    return recognised if form.out is None else replace(recognised, operands=None)
 
 
-def _tensordot(a: Any, b: Any, axes: Any = 2) -> Recognised:
-    a, b = np.asarray(a), np.asarray(b)
-    if not np.iterable(axes):
-        count = operator.index(axes)
-        axes_a, axes_b = list(range(a.ndim - count, a.ndim)), list(range(count))
-    else:
-        axes_a, axes_b = (_axes(x, given) for x, given in zip((a, b), axes, strict=True))
-    if [a.shape[i] for i in axes_a] != [b.shape[i] for i in axes_b]:
-        raise ValueError(
-            f"tensordot contracts axes of equal size; got {a.shape}, {b.shape} and axes={axes!r}"
-        )
-    free_a = [axis for axis in range(a.ndim) if axis not in axes_a]
-    free_b = [axis for axis in range(b.ndim) if axis not in axes_b]
-    shape = tuple(a.shape[i] for i in free_a) + tuple(b.shape[i] for i in free_b)
-    k = prod(a.shape[i] for i in axes_a)
-    m, n = prod(a.shape[i] for i in free_a), prod(b.shape[i] for i in free_b)
-    request = Gemm(function="numpy.tensordot", dtype=_dtype(a, b), m=m, k=k, n=n)
+def _method_dot(a: Any, b: Any, out: Any = None) -> Recognised:
+    recognised = _dot(forms.dot, a, b, out)
+    if isinstance(recognised.request, Contraction):
+        reason = "the method dot of more than two axes cannot be reached; np.dot, matmul and einsum can"
+        return _routine("numpy.ndarray.dot", (np.asarray(a), np.asarray(b)), reason, contraction=True)
+    return recognised
 
-    def operands() -> Operands:
-        first = a.transpose(free_a + axes_a).reshape(1, m, k).astype(request.dtype, copy=False)
-        second = b.transpose(axes_b + free_b).reshape(1, k, n).astype(request.dtype, copy=False)
-        return Operands(inputs=(first, second))
 
-    return Recognised(request=request, shape=shape, operands=operands)
+def _multi_dot(arrays: Any, *, out: Any = None) -> Recognised:
+    if len(arrays) == 2:
+        return _dot(forms.dot, *arrays, out)
+    operands = [np.asarray(array) for array in arrays]
+    if len({operand.dtype for operand in operands}) > 1:
+        reason = "multi_dot of mixed dtypes: its products of two are caught each by itself"
+        return _routine("numpy.linalg.multi_dot", operands, reason, contraction=True)
+    return _form(forms.multi_dot, arrays, out=out)
+
+
+def _vectors(name: str, first: Any, second: Any, /, **other: Any) -> Recognised:
+    if other:
+        given = ", ".join(f"{keyword}=" for keyword in other)
+        arrays = np.asarray(first), np.asarray(second)
+        reason = f"{given} was given: only the call itself tells"
+        return _routine(f"numpy.{name}", arrays, reason, contraction=True)
+    return _form(partial(forms.vectors, name), first, second)
+
+
+def _linalg_vecdot(first: Any, second: Any, /, *, axis: int = -1) -> Recognised:
+    return _vectors("vecdot", np.moveaxis(first, axis, -1), np.moveaxis(second, axis, -1))
 
 
 def _einsum(*args: Any, **other: Any) -> Recognised:
-    subscripts, arrays = parse(args)
-    for name, value in other.items():
-        if value is not None and value not in ("K", "safe"):
-            return _routine(
-                "numpy.einsum", arrays, f"{name}= was given: NumPy computes that", contraction=True
-            )
-    if any(array.dtype.char not in "fdFD" for array in arrays):
-        kinds = ", ".join(sorted({array.dtype.name for array in arrays}))
-        return _routine("numpy.einsum", arrays, f"operands of {kinds} stay with NumPy", contraction=True)
-    request = Contraction(
-        function="numpy.einsum",
-        dtype=_dtype(*arrays),
-        subscripts=subscripts,
-        shapes=tuple(x.shape for x in arrays),
-        strides=tuple(x.strides for x in arrays),
-        same=tuple(next(j for j, y in enumerate(arrays) if y is x) for x in arrays),
-    )
-    extents = request.extents
-    shape = tuple(extents[label] for label in subscripts.split("->")[1])
-    return Recognised(request=request, shape=shape, operands=lambda: Operands(inputs=arrays))
-
-
-def _axes(x: Array, given: Any) -> list[int]:
-    """Axes counted from the front."""
-    return [range(x.ndim)[operator.index(axis)] for axis in np.atleast_1d(given)]
+    _, arrays = take_apart(args)
+    if len(arrays) == 1:
+        return _routine(
+            "numpy.einsum", arrays, "a single operand multiplies nothing: NumPy computes it", contraction=True
+        )
+    return _form(forms.einsum, *args, **other)
 
 
 def _product(function: str, a: Array, b: Array) -> Recognised:

@@ -1,4 +1,5 @@
-/* Thunks in front of NumPy's matmul loops, SciPy's Fortran BLAS and NumPy's CBLAS, and the gate they share.
+/* Thunks in front of NumPy's loops, SciPy's Fortran BLAS and NumPy's CBLAS, what NumPy's public functions call, and
+ * the gate they share.
  *
  * A thunk has the signature of the function it stands for. Outside a block it calls that function at once;
  * inside a block, and from the block's least work on, it asks Python, which computes the call or declines.
@@ -157,6 +158,11 @@ static void end(struct passage passage)
     T(matmul_b) T(matmul_B) T(matmul_h) T(matmul_H) T(matmul_i) T(matmul_I)                                 \
     T(matmul_l) T(matmul_L) T(matmul_q) T(matmul_Q)
 
+/* Loops of matvec, vecmat and vecdot. */
+#define VECTORS(T)                                                                                          \
+    T(matvec_f) T(matvec_d) T(matvec_F) T(matvec_D) T(vecmat_f) T(vecmat_d) T(vecmat_F) T(vecmat_D)
+#define DOTS(T) T(vecdot_f) T(vecdot_d) T(vecdot_F) T(vecdot_D)
+
 /* T(name, integer, scalar, address of a scalar): real alpha and beta come by value, complex by address. */
 #define CBLAS(T, op)                                                                                        \
     T(cblas_s##op##_32, int32_t, float, &) T(cblas_s##op##_64, int64_t, float, &)                           \
@@ -177,7 +183,7 @@ static void end(struct passage passage)
     BOTH(T, potrf, 5, work_potrf)
 
 #define NUMBER(name, ...) N_##name,
-enum { MATMUL(NUMBER) CBLAS(NUMBER, gemm) CBLAS(NUMBER, syrk) FORTRAN(NUMBER) THUNKS };
+enum { MATMUL(NUMBER) VECTORS(NUMBER) DOTS(NUMBER) CBLAS(NUMBER, gemm) CBLAS(NUMBER, syrk) FORTRAN(NUMBER) THUNKS };
 
 static void *originals[THUNKS];
 
@@ -196,6 +202,27 @@ typedef void (*loop_t)(char **, const intptr_t *, const intptr_t *, void *);
               steps[0], steps[1], steps[2], steps[3], steps[4], steps[5], steps[6], steps[7], steps[8]);    \
     }
 MATMUL(MATMUL_THUNK)
+
+/* matvec (m,n),(n)->(m) and vecmat (n),(n,m)->(m): dimensions are batch and the two of the signature, in its order;
+ * steps those of the batch for the three arguments, then each argument's own, of which there are four. */
+#define VECTOR_THUNK(name)                                                                                  \
+    static void name(char **args, const intptr_t *dims, const intptr_t *steps, void *data)                  \
+    {                                                                                                       \
+        GUARD(N_##name, (double)dims[0] * dims[1] * dims[2], LEAVE_OUTPUT,                                  \
+              ((loop_t)originals[N_##name])(args, dims, steps, data),                                       \
+              (intptr_t)args[0], (intptr_t)args[1], (intptr_t)args[2], dims[0], dims[1], dims[2],           \
+              steps[0], steps[1], steps[2], steps[3], steps[4], steps[5], steps[6]);                        \
+    }
+VECTORS(VECTOR_THUNK)
+
+/* vecdot (n),(n)->(): dimensions are batch and n. */
+#define DOT_THUNK(name)                                                                                     \
+    static void name(char **args, const intptr_t *dims, const intptr_t *steps, void *data)                  \
+    {                                                                                                       \
+        GUARD(N_##name, (double)dims[0] * dims[1], LEAVE_OUTPUT,                                            \
+              ((loop_t)originals[N_##name])(args, dims, steps, data), dims[0], dims[1]);                    \
+    }
+DOTS(DOT_THUNK)
 
 /* ---- L3: CBLAS, called by NumPy's dot, inner and tensordot. -------------------------------------------- */
 
@@ -300,10 +327,11 @@ static double work_potrf(void *const *a)
 FORTRAN(FORTRAN_THUNK)
 
 #define NAME(name, ...) #name,
-static const char *const names[THUNKS] = {MATMUL(NAME) CBLAS(NAME, gemm) CBLAS(NAME, syrk) FORTRAN(NAME)};
+static const char *const names[THUNKS] = {
+    MATMUL(NAME) VECTORS(NAME) DOTS(NAME) CBLAS(NAME, gemm) CBLAS(NAME, syrk) FORTRAN(NAME)};
 #define ADDRESS(name, ...) (void *)name,
 static void *const addresses[THUNKS] = {
-    MATMUL(ADDRESS) CBLAS(ADDRESS, gemm) CBLAS(ADDRESS, syrk) FORTRAN(ADDRESS)};
+    MATMUL(ADDRESS) VECTORS(ADDRESS) DOTS(ADDRESS) CBLAS(ADDRESS, gemm) CBLAS(ADDRESS, syrk) FORTRAN(ADDRESS)};
 
 static int number_given(PyObject *name)
 {
@@ -559,6 +587,82 @@ static PyObject *replace_import(PyObject *Py_UNUSED(module), PyObject *args)
     return PyLong_FromLong(plt + data);
 }
 
+/* ---- L5: the implementations behind NumPy's public functions. ------------------------------------------ */
+
+/* A public function such as np.dot is a dispatcher object, which holds what computes for plain arrays. While a
+ * thread has a block open, ours is held there, and NumPy's own otherwise. All of this is done under the GIL. */
+static struct dispatcher {
+    PyObject *function, *original, *ours;
+    PyObject **slot;
+} dispatchers[16];
+static int dispatcher_count;
+static int open_threads; /* that have a block open */
+
+/* Both callables are kept alive by the table: a call that is under way holds no reference of its own. */
+static void place(const struct dispatcher *dispatcher, int ours)
+{
+    PyObject *present = *dispatcher->slot;
+    PyObject *wanted = ours ? dispatcher->ours : dispatcher->original;
+    if (present != (ours ? dispatcher->original : dispatcher->ours))
+        return; /* it is there already, or somebody else has put something of theirs */
+    Py_INCREF(wanted);
+    *dispatcher->slot = wanted;
+    Py_DECREF(present);
+}
+
+static void count_threads(int change)
+{
+    int before = open_threads > 0;
+    open_threads += change;
+    if (before != (open_threads > 0))
+        for (int i = 0; i < dispatcher_count; i++)
+            place(&dispatchers[i], open_threads > 0);
+}
+
+/* The slot is found by what it holds: the one word of the object that is the address of its implementation. */
+static PyObject **slot_of(PyObject *function, Py_ssize_t size, PyObject *implementation)
+{
+    PyObject **slot = NULL;
+    for (size_t at = sizeof(PyObject); at + sizeof slot <= (size_t)size; at += sizeof slot) {
+        PyObject **word = (PyObject **)((char *)function + at);
+        if (*word != implementation)
+            continue;
+        if (slot)
+            return NULL;
+        slot = word;
+    }
+    return slot;
+}
+
+static PyObject *add_dispatcher(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *function, *original, *ours;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "OnOO", &function, &size, &original, &ours))
+        return NULL;
+    PyObject **slot = slot_of(function, size, original);
+    if (!slot || dispatcher_count == COUNT(dispatchers)) {
+        PyErr_Format(PyExc_RuntimeError, "%R does not hold its implementation as expected", function);
+        return NULL;
+    }
+    Py_INCREF(function);
+    Py_INCREF(original);
+    Py_INCREF(ours);
+    struct dispatcher *dispatcher = &dispatchers[dispatcher_count++];
+    *dispatcher = (struct dispatcher){function, original, ours, slot};
+    place(dispatcher, open_threads > 0);
+    Py_RETURN_NONE;
+}
+
+/* The references of the table stay: a thread may be inside one of them. */
+static PyObject *remove_dispatchers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    for (int i = 0; i < dispatcher_count; i++)
+        place(&dispatchers[i], 0);
+    dispatcher_count = 0;
+    Py_RETURN_NONE;
+}
+
 /* ---- The gate, from Python. ---------------------------------------------------------------------------- */
 
 static PyObject *set_callbacks(PyObject *Py_UNUSED(module), PyObject *args)
@@ -582,8 +686,16 @@ static PyObject *set_open(PyObject *Py_UNUSED(module), PyObject *args)
     double min_work;
     if (!PyArg_ParseTuple(args, "id", &open, &min_work))
         return NULL;
+    count_threads((open > 0) - (gate.open > 0));
     gate.open = open;
     gate.min_work = min_work;
+    Py_RETURN_NONE;
+}
+
+/* In the child of a fork the thread that made it is the only one. */
+static PyObject *forked(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    count_threads((gate.open > 0) - open_threads);
     Py_RETURN_NONE;
 }
 
@@ -634,8 +746,11 @@ static PyMethodDef methods[] = {
     {"replace_loop", replace_loop, METH_VARARGS, "Put a thunk in place of a ufunc's loop, or take it away."},
     {"replace_fortran", replace_fortran, METH_VARARGS, "The same for the routine behind an f2py object."},
     {"replace_import", replace_import, METH_VARARGS, "The same for imports of a symbol; gives how many."},
+    {"add_dispatcher", add_dispatcher, METH_VARARGS, "Hold ours in a public function while a block is open."},
+    {"remove_dispatchers", remove_dispatchers, METH_NOARGS, "Give all public functions their own for good."},
     {"set_callbacks", set_callbacks, METH_VARARGS, "Set what is asked, and what is told times."},
     {"set_open", set_open, METH_VARARGS, "Open blocks of this thread and their least work."},
+    {"forked", forked, METH_NOARGS, "Forget the threads that a fork has left behind."},
     {"call_busy", call_busy, METH_VARARGS, "Call a function of two arguments with this thread marked busy."},
     {"is_asking", is_asking, METH_NOARGS, "Whether this thread is in a block and not busy."},
     {"count_small", count_small, METH_O, "Count a call of so many multiply-adds as small."},

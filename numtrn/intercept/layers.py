@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from numtrn.intercept import cblas, einsum, fblas, gate, matmul
+from numtrn.intercept import cblas, dispatchers, einsum, fblas, gate, matmul
 from numtrn.request import Array, Contraction, Operands, Request
 
 __all__ = ["LayerStatus", "install", "status"]
@@ -42,6 +42,7 @@ LAYERS = {
     "L2 SciPy's Fortran BLAS": fblas,
     "L3 NumPy's CBLAS": cblas,
     "L4 einsum": einsum,
+    "L5 dispatchers": dispatchers,
 }
 """Modules with ``install``, ``uninstall`` and ``probe``."""
 
@@ -113,7 +114,20 @@ def _decline(_: Request, __: Operands) -> None:
 def _reference(request: Request, operands: Operands) -> Array:
     """A request computed without any product of NumPy's."""
     if isinstance(request, Contraction):
-        assert request.subscripts.lower().translate(str.maketrans("abc", "ijk")) == "ij,jk->ik"
+        return _contracted(request.subscripts, operands.inputs)
     a, b = operands.inputs
     product: Array = (a[..., None] * b[..., None, :, :]).sum(axis=-2)
     return product
+
+
+def _contracted(subscripts: str, arrays: tuple[Array, ...]) -> Array:
+    """The contraction as products of elements and a sum."""
+    terms, output = subscripts.split("->")
+    labels = output + "".join(sorted(set(terms) - set(output) - {","}))
+    product: Array = np.ones(())
+    for term, array in zip(terms.split(","), arrays, strict=True):
+        axes = [term.index(label) for label in labels if label in term]
+        places = [axis for axis, label in enumerate(labels) if label not in term]
+        product = product * np.expand_dims(array.transpose(axes), tuple(places))
+    total: Array = product.sum(axis=tuple(range(len(output), len(labels))))
+    return total

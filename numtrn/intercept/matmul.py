@@ -2,7 +2,8 @@
 
 The loops are replaced with `PyUFunc_ReplaceLoopBySignature`, public C API of NumPy. Casting, byte order and
 overlap are resolved by NumPy before a loop runs; batches arrive whole, and broadcasts that cannot be merged
-as several calls. Types without a kernel are noted and computed by NumPy.
+as several calls. Types without a kernel are noted and computed by NumPy. The loops of products with vectors
+are another module's (`numtrn.intercept.vectors`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from functools import partial
 
 import numpy as np
 
-from numtrn.intercept import blas
+from numtrn.forms import KERNELS, unserved
+from numtrn.intercept import blas, vectors
 from numtrn.intercept.gate import Caught, hook, set_handler
 from numtrn.intercept.private import ufunc_api
 from numtrn.intercept.views import view
@@ -21,7 +23,6 @@ from numtrn.request import Array, Gemm, Operands, Structure, k_is_fast
 __all__ = ["install", "probe", "uninstall"]
 
 FUNCTION = "numpy.matmul"
-KERNELS = "fdFD"
 OBSERVED = "egGbBhHiIlLqQ"
 """Type characters of the loops that are only noted; object and bool are not."""
 
@@ -41,19 +42,22 @@ def install() -> None:
         recognise = partial(_gemm if letter in KERNELS else _observed, np.dtype(letter).name)
         set_handler(f"matmul_{letter}", recognise)
         _replace(letter, restore=False)
+    vectors.install()
 
 
 def uninstall() -> None:
     """Put NumPy's loops back."""
     for letter in KERNELS + OBSERVED:
         _replace(letter, restore=True)
+    vectors.uninstall()
 
 
 def probe() -> list[tuple[Array, Array]]:
     """Products that must be caught, beside the right results."""
     a, b = np.arange(6).reshape(2, 3), np.arange(12).reshape(3, 4)
     expected = np.array([[20, 23, 26, 29], [56, 68, 80, 92]])
-    return [(np.matmul(a.astype(letter), b.astype(letter)), expected) for letter in KERNELS]
+    products = [(np.matmul(a.astype(letter), b.astype(letter)), expected) for letter in KERNELS]
+    return products + vectors.probe()
 
 
 def _replace(letter: str, *, restore: bool) -> None:
@@ -89,5 +93,4 @@ def _gemm(dtype: str, _: float, words: bytes) -> Caught:
 def _observed(dtype: str, work: float, words: bytes) -> Caught:
     batch, m, k, n = WORDS.unpack(words)[3:7]
     shapes = Gemm(function=FUNCTION, dtype=dtype, batch=batch, m=m, k=k, n=n).shapes
-    reason = f"{dtype} stays with NumPy: no kernel gives NumPy's own accuracy for it"
-    return blas.observed(FUNCTION, dtype, shapes, work, reason)
+    return blas.observed(FUNCTION, dtype, shapes, work, unserved(np.dtype(dtype)))

@@ -6,7 +6,6 @@ Such an array owns nothing: it must not outlive the call.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ __all__ = [
     "DTYPES",
     "conjugated",
     "copy_triangle",
-    "first_places",
     "integer_at",
     "letter_at",
     "matrix",
@@ -86,15 +84,6 @@ def conjugated(array: Array, wanted: bool) -> Array:
     copy: Array = array.conj()
     copy.flags.writeable = False
     return copy
-
-
-def first_places(arrays: Sequence[Array]) -> tuple[int, ...]:
-    """For each array the place of the first one with the same elements of the same memory in that order."""
-    places: dict[Any, int] = {}
-    return tuple(
-        places.setdefault((x.__array_interface__["data"][0], x.shape, x.strides, x.dtype), place)
-        for place, x in enumerate(arrays)
-    )
 
 
 def copy_triangle(target: Array, source: Array, triangle: Triangle) -> None:

@@ -17,7 +17,7 @@ def compute(request, operands):
     if isinstance(request, Routine):
         return None
     if isinstance(request, Contraction):
-        result = np.einsum(request.subscripts, *operands.inputs, dtype=request.dtype)
+        result = np.einsum(request.subscripts, *operands.inputs, dtype=request.dtype, casting="unsafe")
         return np.asarray(result)[..., None].repeat(2, axis=-1)[..., 0]
     assert all(operand.dtype == request.dtype for operand in operands.inputs)
     if isinstance(request, Cholesky):

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import numtrn
+from numtrn.request import Contraction
 
 LABELS = "abcde"
 ORDERS = ("C", "F", "reversed", "permuted")
@@ -51,18 +52,19 @@ def contractions(draw):
 def outcome(function):
     try:
         return function(), None
-    except (ValueError, TypeError) as error:
+    except Exception as error:
         return None, (type(error), str(error))
 
 
-def same(result, reference):
+def same(result, reference, steps=False):
+    """Equal in all that a caller sees; who owns the memory differs where NumPy computes in steps."""
     assert type(result) is type(reference)
     np.testing.assert_allclose(result, reference, rtol=1e-5, atol=1e-5)
     if isinstance(reference, np.ndarray):
         assert result.dtype == reference.dtype
         assert result.strides == reference.strides
         assert result.flags.writeable == reference.flags.writeable
-        assert result.flags.owndata == reference.flags.owndata
+        assert steps or result.flags.owndata == reference.flags.owndata
 
 
 SETTINGS = settings(
@@ -207,19 +209,148 @@ def test_out_may_overlap_an_operand(spy):
     np.testing.assert_array_equal(square, expected)
 
 
-def test_keywords_leave_the_call_to_numpy_with_the_reason(spy):
-    for keyword in ({"order": "F"}, {"casting": "unsafe"}, {"dtype": complex}):
-        result, (request,) = spy.inside(lambda keyword=keyword: np.einsum("ij,jk", a, b, **keyword))
-        same(result, np.einsum("ij,jk", a, b, **keyword))
-        assert next(iter(keyword)) in request.reason
+KEYWORDS = [
+    {"order": "F"},
+    {"order": "c"},
+    {"order": "A"},
+    {"order": None},
+    {"order": "Z"},
+    {"casting": "unsafe"},
+    {"casting": "no"},
+    {"casting": "strange"},
+    {"dtype": complex},
+    {"dtype": "float32"},
+    {"dtype": "float32", "casting": "same_kind"},
+    {"dtype": "float32", "casting": "unsafe", "order": "F"},
+    {"dtype": ">f8"},
+    {"dtype": int, "casting": "unsafe"},
+    {"dtype": "no dtype"},
+    {"out": np.zeros((2, 4), "f"), "casting": "same_kind"},
+    {"out": np.zeros((2, 4), complex), "casting": "same_kind"},
+    {"out": np.zeros((2, 4), complex), "dtype": complex},
+    {"out": np.zeros((2, 4)), "dtype": "float32", "casting": "same_kind"},
+    {"out": np.zeros((2, 4), int), "casting": "unsafe"},
+    {"out": np.zeros((4, 2)).T, "order": "C"},
+    {"optimize": False},
+    {"optimize": 0},
+    {"optimize": "none of them"},
+    {"strange": 1},
+]
 
 
-def test_optimised_paths_are_caught_once(spy):
-    for count, args in [(1, ("ij,jk->ik", a, b)), (2, ("ij,jk,kl->il", a, b, b.T))]:
-        reference = np.einsum(*args, optimize=True)
-        result, requests = spy.inside(lambda args=args: np.einsum(*args, optimize=True))
-        np.testing.assert_allclose(result, reference)
-        assert len(requests) == count
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("keywords", KEYWORDS, ids=str)
+def test_keywords(spy, keywords, optimize):
+    keywords = {"optimize": optimize} | keywords
+
+    def call():
+        given = {k: v.copy(order="K") if k == "out" else v for k, v in keywords.items()}
+        return outcome(lambda: np.einsum("ij,jk->ik", np.asfortranarray(a), b, **given))
+
+    reference, error = call()
+    (result, caught_error), _ = spy.inside(call)
+    assert caught_error == error
+    if error is None:
+        same(result, reference, steps=optimize)
+
+
+@pytest.mark.parametrize("keyword", [{"order": "F"}, {"casting": "unsafe"}, {"dtype": complex}], ids=str)
+def test_keywords_that_kernels_serve(spy, keyword):
+    _, (request,) = spy.inside(lambda: np.einsum("ij,jk", a, b, **keyword))
+    assert isinstance(request, Contraction)
+    assert request.dtype == np.dtype(keyword.get("dtype", float)).name
+
+
+def test_types_without_a_kernel_say_so(spy):
+    for keyword in (
+        {"dtype": "longdouble"},
+        {"dtype": object},
+        {"out": np.empty((2, 4), int), "casting": "unsafe"},
+    ):
+        _, (request,) = spy.inside(lambda keyword=keyword: np.einsum("ij,jk->ik", a, b, **keyword))
+        assert "stays with NumPy" in request.reason
+
+
+ORDERS_OF_CONTRACTION = {
+    "True": (True, {}),
+    "None": (None, {}),
+    "greedy": ("greedy", {"finder": "greedy"}),
+    "optimal": ("optimal", {"finder": "optimal"}),
+    "limit": (("greedy", 5), {"finder": "greedy", "memory_limit": 5}),
+    "real limit": (["optimal", 7.9], {"finder": "optimal", "memory_limit": 7}),
+    "no memory": (("greedy", -1), {"finder": "greedy", "memory_limit": 0}),
+    "path": (["einsum_path", (1, 2), (0, 1)], {"path": ((1, 2), (0, 1))}),
+    "path of lists": (("einsum_path", [0, 2], [1, 0]), {"path": ((0, 2), (1, 0))}),
+    "one step": (["einsum_path", (0, 1, 2)], {"path": ((0, 1, 2),)}),
+}
+
+
+@pytest.mark.parametrize("spelling", ORDERS_OF_CONTRACTION)
+def test_the_order_of_contraction_is_handed_on(spy, spelling):
+    optimize, fields = ORDERS_OF_CONTRACTION[spelling]
+    args = ("ij,jk,kl->il", a, b, b.T)
+    reference = np.einsum(*args, optimize=optimize)
+    result, (request,) = spy.inside(lambda: np.einsum(*args, optimize=optimize))
+    same(result, reference, steps=True)
+    expected = {"path": None, "finder": "auto", "memory_limit": None} | fields
+    assert {name: getattr(request, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "optimize",
+    [
+        ["einsum_path", (0, 1)],
+        ["einsum_path", (0, 1), (0, 1), (0,)],
+        ["einsum_path", (0, 3), (0, 1)],
+        ["einsum_path", (0, 0), (0, 1)],
+        ["einsum_path"],
+        ("greedy",),
+        ("greedy", "much"),
+        ("unknown", 5),
+        "unknown",
+        [],
+        1,
+        0,
+    ],
+    ids=str,
+)
+def test_an_order_that_is_none_is_left_to_numpy(spy, optimize):
+    def call():
+        return outcome(lambda: np.einsum("ij,jk,kl->il", a, b, b.T, optimize=optimize))
+
+    reference, error = call()
+    (result, caught_error), _ = spy.inside(call)
+    assert caught_error == error
+    if error is None:
+        same(result, reference, steps=True)
+
+
+@SETTINGS
+@given(contractions(), st.sampled_from("KCFA"), st.sampled_from([True, "optimal", ("greedy", 3), None]))
+def test_steps_give_numpys_layout(spy, contraction, order, optimize):
+    subscripts, operands = contraction
+
+    def call():
+        return np.einsum(subscripts, *operands, optimize=optimize, order=order)
+
+    reference, error = outcome(call)
+    (result, caught_error), requests = spy.inside(lambda: outcome(call))
+    assert caught_error == error
+    if error is None:
+        assert type(result) is type(reference)
+        np.testing.assert_allclose(result, reference, rtol=1e-5, atol=1e-5)
+        assert len(requests) <= 1
+        if isinstance(reference, np.ndarray):
+            assert result.dtype == reference.dtype
+            large = [axis for axis, extent in enumerate(reference.shape) if extent > 1]
+            assert [result.strides[axis] for axis in large] == [reference.strides[axis] for axis in large]
+
+
+def test_steps_of_a_declined_call_are_not_counted_again(spy):
+    spy.answer = lambda request, operands: None
+    result, requests = spy.inside(lambda: np.einsum("ij,jk,kl->il", a, b, b.T, optimize=True))
+    assert np.array_equal(result, np.einsum("ij,jk,kl->il", a, b, b.T, optimize=True))
+    assert len(requests) == 1
 
 
 def test_one_array_twice_is_told(spy):
