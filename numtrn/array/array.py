@@ -306,7 +306,7 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) ->
         value = dispatch.offer_in(block, recognised.request, recognised.operands())
         if value is None:
             return _give(function(*plain_args, **plain), out)
-    return _wrap(np.array(value.reshape(recognised.shape), order="C")[()])
+    return _given(function, np.array(value.reshape(recognised.shape), order="C"))
 
 
 def _on_recorded(
@@ -325,7 +325,12 @@ def _on_recorded(
     if found is None:
         return None
     reduction, shape = found
-    return _wrap(evaluate(reduction, block).reshape(shape)[()])
+    return _given(function, evaluate(reduction, block).reshape(shape))
+
+
+def _given(function: Callable[..., Any], value: HostArray) -> Any:
+    """A fresh result: a scalar where it has no axes, but of ``tensordot``, which gives an array always."""
+    return _wrap(value if function is np.tensordot else value[()])
 
 
 def _recognised(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Recognised | None:

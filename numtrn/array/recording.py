@@ -175,9 +175,14 @@ def elementwise(ufunc: np.ufunc, inputs: Sequence[Any]) -> Elementwise | None:
     except ValueError:
         ufunc(*(stand_in(x) for x in inputs))  # NumPy's own error
         return None
-    if prod(shape) <= sum(x.size for x in plain) or len(_inner_nodes(inputs)) > MOST_NODES:
+    if len(_inner_nodes(inputs)) > MOST_NODES:
         return None
-    if len(plain) == len(arrays) and not (ufunc in SUMS and all(x.dtype.kind == "f" for x in plain)):
+    if len(plain) < len(arrays):
+        worthwhile = prod(shape) > sum(x.size for x in plain)
+    else:
+        outer = prod(shape) > max(x.size for x in plain)
+        worthwhile = outer and ufunc in SUMS and all(x.dtype.kind == "f" for x in plain)
+    if not worthwhile:
         return None
     dtype = _dtype_of(ufunc, inputs)
     if dtype.char not in KINDS:
