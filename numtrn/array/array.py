@@ -296,13 +296,15 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) ->
     why = f"numpy.{getattr(function, '__name__', function)}"
     plain_args = _unwrap(args, why)
     plain = {name: _unwrap(value, why) for name, value in kwargs.items()}
+    if block is not None and out is None:
+        with suspended():
+            node = recording.product(function, plain_args, plain, block.min_work)
+        if node is not None:
+            return Array._recorded(Lazy(node))
     recognised = _recognised(function, plain_args, plain) if block is not None else None
     if block is None or recognised is None or recognised.operands is None:
         return _give(function(*plain_args, **plain), out)
     with suspended():  # what is computed here, refused or not, is not to be caught again below
-        node = recording.product(function, plain_args, plain, block.min_work)
-        if node is not None:
-            return Array._recorded(Lazy(node))
         value = dispatch.offer_in(block, recognised.request, recognised.operands())
         if value is None:
             return _give(function(*plain_args, **plain), out)

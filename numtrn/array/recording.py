@@ -67,7 +67,10 @@ def product(
     """
     if set(kwargs) - {"axes", "optimize"} or not all(_is_plain(x) for x in _arrays(args)):
         return None
-    found = _contraction(function, args, kwargs)
+    try:
+        found = _contraction(function, args, kwargs)
+    except Exception:  # a wrong call: NumPy's own error is the one to see
+        return None
     if found is None:
         return None
     name, subscripts, (a, b) = found

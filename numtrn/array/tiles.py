@@ -8,10 +8,11 @@ MP2 expressions have a kernel of their own is the affair of `numtrn.array.fuse`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations, product
-from math import fsum, isqrt, prod
+from dataclasses import dataclass, field
+from itertools import permutations, product
+from math import fsum, prod
 from string import ascii_letters
 from typing import Any, Literal, TypeAlias
 
@@ -116,9 +117,9 @@ def reduce(reduction: Reduction, tiling: Tiling, multiply: Multiply) -> Array:
 
     The sums of single tiles are added in float64 or complex128, with their rounding errors.
     """
-    total = _Total(reduction)
+    total, shared = _Total(reduction), _shared(reduction.nodes)
     for windows in _tiles(reduction.extents, tiling):
-        blocks = _blocks(reduction.terms, windows, multiply)
+        blocks = _blocks(reduction.terms, windows, multiply, shared)
         total.add(windows, _partial(reduction, blocks))
     return total.value()
 
@@ -127,22 +128,47 @@ def fill(node: Node, multiply: Multiply) -> Array:
     """The value of a node as an array in C order. Its own products are made tile by tile, if it is none."""
     whole = tuple((0, extent) for extent in node.shape)
     if isinstance(node, Product):
-        return np.ascontiguousarray(_compute(node, whole, multiply, {}))
+        return np.ascontiguousarray(_computed(node, whole, _Tile(multiply, frozenset())))
     letters = ascii_letters[: len(node.shape)]
     as_reduction = Reduction(function="", terms=((node, letters),), output=letters, dtype=node.dtype)
     out: Array = np.empty(node.shape, node.dtype)
+    shared = _shared((node,))
     for windows in _tiles(as_reduction.extents, choose(as_reduction)):
-        (block,) = _blocks(as_reduction.terms, windows, multiply)
+        (block,) = _blocks(as_reduction.terms, windows, multiply, shared)
         out[tuple(slice(*windows[letter]) for letter in letters)] = block
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """What is at hand while one tile is computed: blocks of nodes that it asks for more than once."""
+
+    multiply: Multiply
+    shared: frozenset[int]
+    kept: dict[tuple[int, Window], Array] = field(default_factory=dict)
+
+
+def _shared(roots: Sequence[Node]) -> frozenset[int]:
+    """Nodes that more than one place asks for; the others are dropped as soon as they are used."""
+    asked = Counter(map(id, roots))
+    for node in nodes(*roots):
+        match node:
+            case Transposed() | Reshaped():
+                asked[id(node.of)] += 1
+            case Elementwise():
+                asked.update(id(x) for x in node.inputs)
+    return frozenset(place for place, count in asked.items() if count > 1)
+
+
 def _blocks(
-    terms: Sequence[tuple[Node, str]], windows: Mapping[str, tuple[int, int]], multiply: Multiply
+    terms: Sequence[tuple[Node, str]],
+    windows: Mapping[str, tuple[int, int]],
+    multiply: Multiply,
+    shared: frozenset[int],
 ) -> list[Array]:
     """The terms in these windows; what they have in common is computed once."""
-    memo: dict[tuple[int, Window], Array] = {}
-    return [_compute(node, _window(node, letters, windows), multiply, memo) for node, letters in terms]
+    tile = _Tile(multiply, shared)
+    return [_compute(node, _window(node, letters, windows), tile) for node, letters in terms]
 
 
 def _partial(reduction: Reduction, blocks: list[Array]) -> Array:
@@ -153,30 +179,32 @@ def _partial(reduction: Reduction, blocks: list[Array]) -> Array:
     return np.asarray(np.sum(blocks[0], axis=summed))
 
 
-def _compute(node: Node, window: Window, multiply: Multiply, memo: dict[tuple[int, Window], Array]) -> Array:
+def _compute(node: Node, window: Window, tile: _Tile) -> Array:
     """One window of a node."""
+    if id(node) not in tile.shared:
+        return _computed(node, window, tile)
     key = (id(node), window)
-    if key not in memo:
-        memo[key] = _computed(node, window, multiply, memo)
-    return memo[key]
+    if key not in tile.kept:
+        tile.kept[key] = _computed(node, window, tile)
+    return tile.kept[key]
 
 
-def _computed(node: Node, window: Window, multiply: Multiply, memo: dict[tuple[int, Window], Array]) -> Array:
+def _computed(node: Node, window: Window, tile: _Tile) -> Array:
     match node:
         case Source():
             block: Array = node.data[tuple(slice(*part) for part in window)]
             return block
         case Product():
-            return multiply(node, _operand_blocks(node, window))
+            return tile.multiply(node, _operand_blocks(node, window))
         case Transposed():
-            return _compute(node.of, _inner(node, window), multiply, memo).transpose(node.axes)
+            return _compute(node.of, _inner(node, window), tile).transpose(node.axes)
         case Reshaped():
             extents = [stop - start for start, stop in window]
-            return _compute(node.of, _inner(node, window), multiply, memo).reshape(extents)
+            return _compute(node.of, _inner(node, window), tile).reshape(extents)
         case Elementwise():
             with np.errstate(**node.errors):
                 inputs = (
-                    _compute(x, _fitted(x.shape, window), multiply, memo) if isinstance(x, Node) else x
+                    _compute(x, _fitted(x.shape, window), tile) if isinstance(x, Node) else x
                     for x in node.inputs
                 )
                 result: Array = node.ufunc(*inputs)
@@ -306,15 +334,15 @@ def choose(reduction: Reduction) -> Tiling:
     """
     extents = reduction.extents
     best, least = Tiling(blocks={}, count=1), (True, 1 << 200, 0)
-    if prod(extents.values()) <= TILE:
+    if _size(reduction, extents) <= TILE:
         return best
     granules = _granules(reduction)
-    for blocks in _candidates(extents, granules):
+    for blocks in _candidates(reduction, granules):
         count = prod(-(-extents[letter] // block) for letter, block in blocks.items())
-        largest = prod(blocks.get(letter, extent) for letter, extent in extents.items())
         tiling = Tiling(blocks=blocks, count=count)
         try:
-            merit = (largest > TILE, count * _work(reduction, _sample(extents, blocks)), count)
+            large = _size(reduction, {**extents, **blocks}) > TILE
+            merit = (large, count * _work(reduction, _sample(extents, blocks)), count)
             if merit < least and granules != [1]:
                 for windows in _tiles(extents, tiling):
                     _work(reduction, windows)
@@ -325,17 +353,27 @@ def choose(reduction: Reduction) -> Tiling:
     return best
 
 
-def _candidates(extents: Mapping[str, int], granules: Sequence[int]) -> Iterator[dict[str, int]]:
+def _size(reduction: Reduction, extents: Mapping[str, int]) -> int:
+    """Elements of the largest term with these extents."""
+    return max(prod(extents[letter] for letter in letters) for _, letters in reduction.terms)
+
+
+def _candidates(reduction: Reduction, granules: Sequence[int]) -> Iterator[dict[str, int]]:
+    """Cuts of one axis, and of two into blocks about as long as wide."""
+    extents = reduction.extents
+    often = {letter: max(letters.count(letter) for _, letters in reduction.terms) for letter in extents}
+
+    def fitting(letter: str, others: Mapping[str, int], shared: int, granule: int) -> int:
+        room = TILE / _size(reduction, {**extents, **others, letter: 1})
+        return _block(int(max(1.0, room) ** (1 / (often[letter] + shared))), extents[letter], granule)
+
     for letter in extents:
-        rest = prod(extents.values()) // extents[letter]
         for granule in granules:
-            yield {letter: _block(TILE // rest, extents[letter], granule)}
-    for first, second in combinations(extents, 2):
-        rest = prod(extents.values()) // (extents[first] * extents[second])
-        area = max(1, TILE // rest)
+            yield {letter: fitting(letter, {}, 0, granule)}
+    for first, second in permutations(extents, 2):
         for one, other in product(granules, repeat=2):
-            block = _block(min(isqrt(area), area // min(extents[second], isqrt(area))), extents[first], one)
-            yield {first: block, second: _block(area // block, extents[second], other)}
+            block = fitting(first, {second: 1}, often[second], one)
+            yield {first: block, second: fitting(second, {first: block}, 0, other)}
 
 
 def _block(wanted: int, extent: int, granule: int) -> int:
