@@ -144,6 +144,7 @@ ENERGIES = {
     "pairs": lambda t, d: np.einsum("iajb,iajb->ij", t, (2 * t - t.swapaxes(1, 3)) / d),
     "pairs ji": lambda t, d: np.einsum("iajb,iajb->ji", t, (2 * t - t.swapaxes(1, 3)) / d),
     "per orbital": lambda t, d: np.sum(t * (2 * t - t.swapaxes(1, 3)) / d, axis=(1, 2, 3)),
+    "amplitudes": lambda t, d: np.sum(np.einsum("iajb,iajb->iajb", t, 1 / d) * (2 * t - t.swapaxes(1, 3))),
     "scs": lambda t, d: np.sum(t * (1.2 * t + (t - t.swapaxes(1, 3)) / 3) / d),
 }
 
@@ -301,3 +302,14 @@ def test_near_misses_are_no_mp2_and_right(case, asked):
         assert not asked
     assert any("computed in" in call.reason or "made once" in call.reason for call in session.calls)
     np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-11, atol=0)
+
+
+def test_explain_says_what_a_recorded_reduction_asks():
+    b, o, v = wrapped(*molecule())
+    with numtrn.enabled(**BLOCK):
+        t = integrals(b)
+        answer = numtrn.explain(np.einsum, "iajb,iajb->", t, t / gap(o, v))
+        assert isinstance(answer.request, Mp2)
+        answer = numtrn.explain(np.einsum, "iajb,iajb->", t, t * gap(o, v))
+        assert not isinstance(answer.request, Mp2)
+        assert repr(t).endswith("not computed)")

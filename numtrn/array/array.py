@@ -18,13 +18,33 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numtrn import dispatch
 from numtrn.array import recording
 from numtrn.array.evaluation import evaluate, materialise
-from numtrn.array.recognise import Recognised, recognise
+from numtrn.array.fuse import pair_energies
+from numtrn.array.recognise import Recognised, describe, recognise
 from numtrn.array.record import Node
-from numtrn.array.recording import Step, describe, is_view, viewed
+from numtrn.array.recording import Step, in_words, is_view, viewed
 from numtrn.block import OpenBlock, current, suspended
 from numtrn.request import Array as HostArray
+from numtrn.request import Request
 
-__all__ = ["Array", "asarray"]
+__all__ = ["Array", "asarray", "asked"]
+
+
+def asked(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request:
+    """The request that a call makes, which may have recorded arrays among its arguments; computes nothing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the call itself would be wrong.
+    """
+    if not _any_recorded(args):
+        return describe(function, args, kwargs)
+    nodes = _nodes(args)
+    found = recording.reduction(function, nodes, kwargs)
+    pairs = None if found is None else pair_energies(found[0])
+    if pairs is not None:
+        return pairs.request
+    return describe(function, [recording.stand_in(x) for x in nodes], kwargs)
 
 
 def asarray(x: Any, dtype: Any = None) -> Array:
@@ -236,7 +256,7 @@ class Array(NDArrayOperatorsMixin):
         node = self._node()
         if node is None or self.size <= np.get_printoptions()["threshold"]:
             return f"numtrn.{self._data!r}"
-        return f"numtrn.Array(recorded {describe(node)}, shape {self.shape}, {self.dtype.name}, not computed)"
+        return f"numtrn.Array(recorded {in_words(node)}, shape {self.shape}, {self.dtype.name}, not computed)"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> HostArray:
         if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:
@@ -324,6 +344,9 @@ def _on_recorded(
             (array,) = (x for x in args if isinstance(x, Array))
             return array._view(step)
         found = recording.reduction(function, nodes, kwargs)
+        node = recording.spread(function, nodes, kwargs) if found is None and block is not None else None
+    if node is not None:
+        return Array._recorded(Lazy(node))
     if found is None:
         return None
     reduction, shape = found

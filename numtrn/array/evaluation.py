@@ -14,7 +14,7 @@ import numpy as np
 from numtrn import dispatch
 from numtrn.array.fuse import PairEnergies, pair_energies
 from numtrn.array.record import Node, Product, Source, nodes, products
-from numtrn.array.recording import describe
+from numtrn.array.recording import in_words
 from numtrn.array.tiles import Multiply, Reduction, choose, fill, reduce
 from numtrn.block import OpenBlock, suspended
 from numtrn.request import Array, Operands
@@ -116,7 +116,7 @@ def _asked(block: OpenBlock, pairs: PairEnergies, reduction: Reduction) -> tuple
 
 def _named(reduction: Reduction) -> str:
     """The products of a reduction, in words."""
-    names = dict.fromkeys(f"{describe(one)} {_size(one)}" for one in products(*reduction.nodes))
+    names = dict.fromkeys(f"{in_words(one)} {_size(one)}" for one in products(*reduction.nodes))
     return ", ".join(names)
 
 

@@ -1,8 +1,8 @@
 """Which NumPy calls on numtrn arrays are recorded, and as what. Nothing is computed here.
 
-The rules, each a function: `product`, `elementwise`, `step` (views) and `reduction`. Each answers None where
-the call has no recorded meaning. Arguments are nodes, for numtrn arrays that are not computed, and plain
-values.
+The rules, each a function: `product`, `elementwise`, `spread`, `step` (views) and `reduction`. Each answers
+None where the call has no recorded meaning. Arguments are nodes, for numtrn arrays that are not computed, and
+plain values.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ __all__ = [
     "Permute",
     "Regroup",
     "Step",
-    "describe",
     "elementwise",
+    "in_words",
     "indexed",
     "is_view",
     "product",
     "reduction",
+    "spread",
     "stand_in",
     "step",
     "viewed",
@@ -196,6 +197,37 @@ def elementwise(ufunc: np.ufunc, inputs: Sequence[Any]) -> Elementwise | None:
 
 def _inner_nodes(inputs: Sequence[Any]) -> list[Node]:
     return list(nodes(*(x for x in inputs if isinstance(x, Node))))
+
+
+def spread(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Elementwise | None:
+    """The product to record that an einsum of two operands is which sums over nothing.
+
+    As of `elementwise`: ``np.einsum("iajb,jb->iajb", t, x)`` is ``t * x``.
+    """
+    if function is not np.einsum or set(kwargs) - {"optimize"}:
+        return None
+    if not all(isinstance(x, (Node, str, list, tuple)) or _is_plain(x) for x in args):
+        return None
+    given = [x for x in args if isinstance(x, (Node, np.ndarray))]
+    subscripts, _ = parse([stand_in(x) for x in args])
+    inputs, output = subscripts.split("->")
+    terms = inputs.split(",")
+    if len(given) != 2 or len(terms) != 2 or set(output) != set("".join(terms)):
+        return None
+    if any(len(set(term)) != len(term) for term in terms):
+        return None
+    return elementwise(
+        np.multiply, [_laid_out(x, term, output) for x, term in zip(given, terms, strict=True)]
+    )
+
+
+def _laid_out(x: Any, term: str, output: str) -> Any:
+    """An operand with its axes in the order of the result, and axes of 1 for those it lacks."""
+    x = viewed(x, Permute(tuple(term.index(label) for label in output if label in term)))
+    extents = iter(x.shape)
+    return viewed(x, Regroup(tuple(next(extents) if label in term else 1 for label in output)))
 
 
 def _is_operand(x: Any) -> bool:
@@ -427,7 +459,7 @@ QUESTIONS: tuple[Callable[..., Any], ...] = (
 """Functions that look at shape and dtype only."""
 
 
-def describe(node: Node) -> str:
+def in_words(node: Node) -> str:
     """What a recorded array is, in words.
 
     Such as ``'iaQ,jbQ->iajb'``, or ``divide of 'iaQ,jbQ->iajb'``.

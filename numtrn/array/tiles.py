@@ -202,11 +202,10 @@ def _computed(node: Node, window: Window, tile: _Tile) -> Array:
             extents = [stop - start for start, stop in window]
             return _compute(node.of, _inner(node, window), tile).reshape(extents)
         case Elementwise():
+            inputs = [
+                _compute(x, _fitted(x.shape, window), tile) if isinstance(x, Node) else x for x in node.inputs
+            ]
             with np.errstate(**node.errors):
-                inputs = (
-                    _compute(x, _fitted(x.shape, window), tile) if isinstance(x, Node) else x
-                    for x in node.inputs
-                )
                 result: Array = node.ufunc(*inputs)
                 return result
 
