@@ -313,3 +313,56 @@ def test_explain_says_what_a_recorded_reduction_asks():
         answer = numtrn.explain(np.einsum, "iajb,iajb->", t, t * gap(o, v))
         assert not isinstance(answer.request, Mp2)
         assert repr(t).endswith("not computed)")
+
+
+def test_parts_of_one_energy_are_asked_for_once(asked):
+    arrays = molecule()
+    b, o, v = wrapped(*arrays)
+
+    def parts(t, d):
+        return np.sum(t * t / d), np.sum((t - t.swapaxes(1, 3)) * t / d), np.einsum("iajb,iajb->i", t, t / d)
+
+    with numtrn.enabled(**BLOCK) as session:
+        t, d = integrals(b), gap(o, v)
+        got = parts(t, d)
+        assert len(asked) == 1
+        assert session.calls[-1].reason.startswith("'iaQ,jbQ->iajb' (4x9x4x9, 0.01 MB) never built: from")
+        shifted = np.sum(t * t / gap(o - 0.25, v))
+        assert len(asked) == 2
+        with numtrn.enabled(**BLOCK):
+            np.sum(t * t / d)
+        assert len(asked) == 3
+    t, d = integrals(arrays[0]), gap(*arrays[1:])
+    for one, expected in zip(got, parts(t, d), strict=True):
+        np.testing.assert_allclose(np.asarray(one), expected, rtol=1e-11)
+    np.testing.assert_allclose(shifted, np.sum(t * t / gap(arrays[1] - 0.25, arrays[2])), rtol=1e-11)
+
+
+def test_turned_integrals_are_another_question(asked):
+    """With as many virtual as occupied orbitals the shapes do not tell."""
+    b = molecule(5, 5, 3)[0]
+    o, v = np.array([-2.0, -1.5, -1.4, -1.1, -1.0]), np.array([0.1, 0.2, 0.5, 1.0, 1.5])
+
+    def parts(b, o, v):
+        t = integrals(b)
+        return np.sum(t * t / gap(o, v)), np.sum(t.transpose(1, 0, 3, 2) ** 2 / gap(o, v))
+
+    with numtrn.enabled(**BLOCK):
+        got = parts(*wrapped(b, o, v))
+    assert len(asked) == 2
+    np.testing.assert_allclose(got, parts(b, o, v), rtol=1e-11)
+
+
+@pytest.mark.parametrize("energy", ["three operands", "parts", "pairs", "other partner"])
+def test_through_kernels(energy, monkeypatch):
+    monkeypatch.setattr(tiles, "TILE", 3000)
+    arrays = molecule(4, 20, 30)
+
+    def formula(b, eo, ev):
+        return ENERGIES[energy](integrals(b), gap(eo, ev))
+
+    with numtrn.enabled(target="interpreter", min_work=0) as session:
+        got = formula(*wrapped(*arrays))
+    same_within(got, formula(*arrays), *arrays)
+    assert session.kernel_share == 1
+    assert "never built" in str(session)

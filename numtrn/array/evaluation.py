@@ -6,8 +6,10 @@ blocks (`numtrn.array.tiles`).
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -90,8 +92,37 @@ def _multiplier(block: OpenBlock | None) -> Multiply:
     return multiply
 
 
+_answered: weakref.WeakKeyDictionary[Product, list[tuple[Any, PairEnergies, Array]]] = (
+    weakref.WeakKeyDictionary()
+)
+"""By contraction what was asked of it, in which session, and d and x."""
+
+
 def _asked(block: OpenBlock, pairs: PairEnergies, reduction: Reduction) -> tuple[Array | None, str]:
-    """The reduction from one request for pair energies, or None and why it was refused.
+    """The reduction from one request for pair energies, or None and why it was refused."""
+    for session, earlier, sums in _answered.get(pairs.integrals, ()):
+        if session() is block.session and pairs.asks_as(earlier):
+            words = f"{_named(reduction)} never built: from the pair energies of an earlier call"
+            _note(block, reduction.function, reduction.nodes, words)
+            return pairs.value(sums), NOT_FINITE
+    found, reason = _requested(block, pairs, reduction)
+    if found is None:
+        return None, reason
+    known = _answered.setdefault(pairs.integrals, [])
+    known.append((weakref.ref(block.session), replace(pairs, operands=_energies(pairs)), found))
+    return pairs.value(found), NOT_FINITE
+
+
+def _energies(pairs: PairEnergies) -> Operands:
+    """The operands without B, which need not be kept."""
+    return Operands(inputs=tuple(x for x in pairs.operands.inputs if x.ndim == 1))
+
+
+NOT_FINITE = "a pair energy is not finite"
+
+
+def _requested(block: OpenBlock, pairs: PairEnergies, reduction: Reduction) -> tuple[Array | None, str]:
+    """D and x, or None and why.
 
     A refusal is no call of the session's: what then computes the integrals is.
     """
@@ -102,16 +133,14 @@ def _asked(block: OpenBlock, pairs: PairEnergies, reduction: Reduction) -> tuple
         for call in aside.calls:
             block.session.record(call)
         raise
-    reason = aside.calls[-1].reason if aside.calls else ""
-    if sums is not None:
-        words = f"{_named(reduction)} never built; {_copies(reduction.nodes)}"
-        for call in aside.calls:
-            block.session.record(replace(call, reason="; ".join(filter(None, (call.reason, words)))))
-        return pairs.value(sums), "a pair energy is not finite"
     for call in aside.calls:
-        if call.failed:
+        if sums is not None:
+            words = f"{_named(reduction)} never built; {_copies(reduction.nodes)}"
+            scheme = ", ".join(filter(None, (call.scheme, "MP2 in one request: (ia|jb) never built")))
+            call = replace(call, scheme=scheme, reason="; ".join(filter(None, (call.reason, words))))
+        if sums is not None or call.failed:
             block.session.record(call)
-    return None, reason or "declined"
+    return sums, aside.calls[-1].reason if aside.calls else "declined"
 
 
 def _named(reduction: Reduction) -> str:

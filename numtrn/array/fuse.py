@@ -9,7 +9,7 @@ computed tile by tile as it was written (`numtrn.array.tiles`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from typing import Any, TypeAlias
 
@@ -42,6 +42,9 @@ class PairEnergies:
         Subscripts of the result, such as ``"ij->"``.
     dtype
         Of the result.
+    integrals, roles
+        One of its recorded contractions, and which orbital each of the axes stands for. With the request and
+        the energies they say all that d and x depend on.
     """
 
     request: Mp2
@@ -50,6 +53,19 @@ class PairEnergies:
     exchange: float
     output: str
     dtype: np.dtype[Any]
+    integrals: Product
+    roles: tuple[Group, ...]
+
+    def asks_as(self, other: PairEnergies) -> bool:
+        """Whether d and x are those of another one with the same ``integrals``."""
+        mine, theirs = (
+            [x for x in one.operands.inputs if x.ndim == 1] for one in (self, other)
+        )  # the energies; B is the contraction's
+        return (
+            self.roles == other.roles
+            and replace(self.request, function="") == replace(other.request, function="")
+            and all(np.array_equal(x, y) for x, y in zip(mine, theirs, strict=True))
+        )
 
     def value(self, sums: Array) -> Array | None:
         """The result from d and x (2, o1, o2); None where it is not finite, so that NumPy's rules decide."""
@@ -374,8 +390,10 @@ def _assembled(reduction: Reduction, reader: _Reader, gaps: _Gaps, total: Polyno
         nvir=(v1, v2),
         naux=naux,
         same=one_spin,
-        exchange=exchange != 0,
+        exchange=one_spin,  # of little cost, and what the next line of the user's asks
     )
+    place, axes = next(iter(read))
+    role = {i: "i", j: "j", a: "a", b: "b"}
     return PairEnergies(
         request=request,
         operands=Operands(inputs=tuple(x for spin in inputs for x in spin)),
@@ -383,6 +401,8 @@ def _assembled(reduction: Reduction, reader: _Reader, gaps: _Gaps, total: Polyno
         exchange=exchange,
         output=f"{i}{j}->{reduction.output}",
         dtype=reduction.dtype,
+        integrals=reader.products[place],
+        roles=tuple(tuple(role[letter] for letter in group) for group in axes),
     )
 
 

@@ -79,7 +79,7 @@ class Source:
         return self.data.dtype
 
 
-@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)  # no slots: it is referred to weakly
 class Product:
     """A contraction of two operands.
 
