@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtrn
-from numtrn.array import evaluation, tiles
+from numtrn.array import evaluation, recording, tiles
 from numtrn.array.record import Product, Reshaped, Source, groups, snapshot
 from numtrn.array.tiles import Reduction
 from numtrn.block import suspended
@@ -432,14 +432,14 @@ def test_no_array_of_the_size_of_the_product(monkeypatch):
         tracemalloc.start()
         t = integrals(arrays[0])
         d = arrays[1][:, None, None, None] - arrays[2][:, None, None] + arrays[1][:, None] - arrays[2]
-        got = np.einsum("iajb,iajb,iajb->", t, 2 * t - t.swapaxes(1, 3), 1 / d)
+        got = np.einsum("iajb,iajb,iajb->", t, 2 * t - t.swapaxes(1, 3), 1 / d**2)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert session.counts["kernel"] == 0
     assert peak < whole / 4
     t = integrals(x)
     d = e[:, None, None, None] - f[:, None, None] + e[:, None] - f
-    assert got == pytest.approx(np.sum(t * (2 * t - t.swapaxes(1, 3)) / d), rel=1e-12)
+    assert got == pytest.approx(np.sum(t * (2 * t - t.swapaxes(1, 3)) / d**2), rel=1e-12)
 
 
 # ---- Tiles ----
@@ -458,6 +458,26 @@ def test_groups_hold_the_same_elements(shape, data):
         assert np.prod([shape[k] for k in outer_axes]) == np.prod([inner[k] for k in inner_axes])
     seen = [tuple(k for pair in groups(shape, inner) for k in pair[place]) for place in (0, 1)]
     assert seen == [tuple(range(len(shape))), (0, 1, 2)]
+
+
+@settings(deadline=None)
+@given(shapes, st.lists(st.integers(0, 30), max_size=4), st.randoms())
+def test_views_are_where_numpy_makes_views(shape, choices, random):
+    x, steps = np.arange(np.prod(shape)).reshape(shape), []
+    for choice in choices:
+        if choice % 2:
+            axes = list(range(x.ndim))
+            random.shuffle(axes)
+            step = recording.Permute(tuple(axes))
+        else:
+            first = random.choice([d for d in range(1, x.size + 1) if x.size % d == 0])
+            second = random.choice([d for d in range(1, first + 1) if first % d == 0])
+            step = recording.Regroup((second, 1, first // second, x.size // first))
+        after = recording.viewed(x, step)
+        assert recording.is_view(shape, steps, step) == (np.shares_memory(after, x))
+        if not np.shares_memory(after, x):
+            break
+        x, steps = after, [*steps, step]
 
 
 @settings(deadline=None)

@@ -92,30 +92,23 @@ def _multiplier(block: OpenBlock | None) -> Multiply:
     return multiply
 
 
-_answered: weakref.WeakKeyDictionary[Product, list[tuple[Any, PairEnergies, Array]]] = (
-    weakref.WeakKeyDictionary()
-)
-"""By contraction what was asked of it, in which session, and d and x."""
+_answered: weakref.WeakKeyDictionary[Product, dict[Any, Array]] = weakref.WeakKeyDictionary()
+"""By contraction, and by session and question, d and x."""
 
 
 def _asked(block: OpenBlock, pairs: PairEnergies, reduction: Reduction) -> tuple[Array | None, str]:
     """The reduction from one request for pair energies, or None and why it was refused."""
-    for session, earlier, sums in _answered.get(pairs.integrals, ()):
-        if session() is block.session and pairs.asks_as(earlier):
-            words = f"{_named(reduction)} never built: from the pair energies of an earlier call"
-            _note(block, reduction.function, reduction.nodes, words)
-            return pairs.value(sums), NOT_FINITE
-    found, reason = _requested(block, pairs, reduction)
-    if found is None:
+    known = _answered.setdefault(pairs.integrals, {})
+    key = (weakref.ref(block.session), pairs.question)
+    if key in known:
+        words = f"{_named(reduction)} never built: from the pair energies of an earlier call"
+        _note(block, reduction.function, reduction.nodes, words)
+        return pairs.value(known[key]), NOT_FINITE
+    sums, reason = _requested(block, pairs, reduction)
+    if sums is None:
         return None, reason
-    known = _answered.setdefault(pairs.integrals, [])
-    known.append((weakref.ref(block.session), replace(pairs, operands=_energies(pairs)), found))
-    return pairs.value(found), NOT_FINITE
-
-
-def _energies(pairs: PairEnergies) -> Operands:
-    """The operands without B, which need not be kept."""
-    return Operands(inputs=tuple(x for x in pairs.operands.inputs if x.ndim == 1))
+    known[key] = sums
+    return pairs.value(sums), NOT_FINITE
 
 
 NOT_FINITE = "a pair energy is not finite"

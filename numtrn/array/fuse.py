@@ -43,8 +43,7 @@ class PairEnergies:
     dtype
         Of the result.
     integrals, roles
-        One of its recorded contractions, and which orbital each of the axes stands for. With the request and
-        the energies they say all that d and x depend on.
+        One of its recorded contractions, and which orbital each of its axes stands for.
     """
 
     request: Mp2
@@ -56,16 +55,11 @@ class PairEnergies:
     integrals: Product
     roles: tuple[Group, ...]
 
-    def asks_as(self, other: PairEnergies) -> bool:
-        """Whether d and x are those of another one with the same ``integrals``."""
-        mine, theirs = (
-            [x for x in one.operands.inputs if x.ndim == 1] for one in (self, other)
-        )  # the energies; B is the contraction's
-        return (
-            self.roles == other.roles
-            and replace(self.request, function="") == replace(other.request, function="")
-            and all(np.array_equal(x, y) for x, y in zip(mine, theirs, strict=True))
-        )
+    @property
+    def question(self) -> tuple[Any, ...]:
+        """What d and x depend on beside ``integrals``; hashable."""
+        energies = (x.tobytes() for x in self.operands.inputs if x.ndim == 1)
+        return self.roles, replace(self.request, function=""), *energies
 
     def value(self, sums: Array) -> Array | None:
         """The result from d and x (2, o1, o2); None where it is not finite, so that NumPy's rules decide."""

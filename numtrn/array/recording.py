@@ -7,7 +7,6 @@ plain values.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -16,7 +15,6 @@ from string import ascii_letters
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from numtrn.array.record import (
     Elementwise,
@@ -26,6 +24,7 @@ from numtrn.array.record import (
     Shape,
     Source,
     Transposed,
+    groups,
     nodes,
     products,
     snapshot,
@@ -277,21 +276,28 @@ def viewed(x: Any, step: Step) -> Any:
 
 def is_view(shape: Shape, steps: Sequence[Step], last: Step) -> bool:
     """Whether NumPy makes a view in this step, not a copy, of an array in C order after the steps before."""
-    item = np.zeros(1, np.int8)
-    strides = tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
-    stand_in = as_strided(item, shape, strides)  # is never read
+    strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
     for one in (*steps, last):
         if isinstance(one, Permute):
-            stand_in = stand_in.transpose(one.axes)
+            shape, strides = tuple(shape[k] for k in one.axes), [strides[k] for k in one.axes]
             continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                stand_in = stand_in.view()
-                stand_in.shape = one.shape
-        except AttributeError:
+        found = _strides(shape, strides, one.shape)
+        if found is None:
             return False
+        shape, strides = one.shape, found
     return True
+
+
+def _strides(shape: Shape, strides: Sequence[int], new: Shape) -> list[int] | None:
+    """Strides of a view in a new shape; None where axes that are merged do not follow each other."""
+    kept = [(extent, stride) for extent, stride in zip(shape, strides, strict=True) if extent != 1]
+    found: list[int] = []
+    for old, split in groups(tuple(extent for extent, _ in kept), new):
+        if any(kept[k][1] != kept[k + 1][0] * kept[k + 1][1] for k in old[:-1]):
+            return None
+        stride = kept[old[-1]][1] if len(old) else 1
+        found += [stride * prod(new[k + 1 : split.stop]) for k in split]
+    return found
 
 
 def step(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Step | None:
