@@ -306,6 +306,54 @@ def test_near_misses_are_no_mp2_and_right(case, asked):
     np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-11, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("b_type", "e_type"), [(np.float32, np.float64), (np.float64, np.float32), (np.complex128, np.float64)]
+)
+def test_mixed_and_complex_types_are_no_mp2(b_type, e_type, asked):
+    b, o, v = molecule()
+    arrays = b.astype(b_type) * (1 + 1j if b_type == np.complex128 else 1), o.astype(e_type), v.astype(e_type)
+
+    def formula(b, o, v):
+        t = integrals(b)
+        return np.sum(t.conj() * t / gap(o, v)), np.einsum("iajb,ibja->", t, t / gap(o, v))
+
+    expected = formula(*arrays)
+    with numtrn.enabled(**BLOCK):
+        got = formula(*wrapped(*arrays))
+    assert not asked
+    assert [x.dtype for x in got] == [x.dtype for x in expected]
+    np.testing.assert_allclose(got, expected, rtol=1e-4 if np.float32 in (b_type, e_type) else 1e-12)
+
+
+def test_energies_that_are_plain_arrays_or_matrices_of_differences(asked):
+    b, o, v = molecule()
+    plain, differences = numtrn.asarray(b), o[:, None] - v
+
+    def formula(b, e):
+        t = integrals(b)
+        return np.sum(t * (2 * t - t.swapaxes(1, 3)) / (e[:, :, None, None] + e))
+
+    with numtrn.enabled(**BLOCK):
+        got = formula(plain, numtrn.asarray(differences))
+        t = integrals(plain)
+        also = np.sum(t * t / (numtrn.asarray(o)[:, None, None, None] - v[:, None, None] + o[:, None] - v))
+    assert len(asked) == 2
+    same_within(got, formula(b, differences), b, o, v)
+    t = integrals(b)
+    same_within(also, np.sum(t * t / gap(o, v)), b, o, v)
+
+
+def test_a_disturbed_matrix_of_differences_is_no_mp2(asked):
+    b, o, v = molecule()
+    differences = o[:, None] - v
+    differences[1, 2] += 1e-12
+    with numtrn.enabled(**BLOCK):
+        e = numtrn.asarray(differences)
+        t = integrals(numtrn.asarray(b))
+        np.sum(t * t / (e[:, :, None, None] + e))
+    assert not asked
+
+
 def test_explain_says_what_a_recorded_reduction_asks():
     b, o, v = wrapped(*molecule())
     with numtrn.enabled(**BLOCK):

@@ -188,10 +188,17 @@ def test_other_functions_compute_it_and_say_so(block):
     np.testing.assert_allclose(np.linalg.norm(t.reshape(60, 60)), np.linalg.norm(T), rtol=1e-12)
     assert not recorded(t)
     assert "materialised" in block.calls[-1].reason
-    assert "used as a whole by numpy.norm" in block.calls[-1].reason
+    assert "used as a whole by numpy.linalg.norm" in block.calls[-1].reason
     calls = len(block.calls)
     np.linalg.norm(t.reshape(60, 60))
     assert len(block.calls) == calls
+
+
+def test_a_product_with_it_computes_it_and_says_so(block):
+    t = integrals(numtrn.asarray(b))
+    got = t.reshape(60, 60) @ small.repeat(5)
+    np.testing.assert_allclose(np.asarray(got), T.reshape(60, 60) @ small.repeat(5), rtol=1e-10)
+    assert any("used as a whole by numpy.matmul" in call.reason for call in block.calls)
 
 
 def test_a_large_plain_array_ends_the_recording(block):

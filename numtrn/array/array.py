@@ -313,7 +313,7 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) ->
         found = _on_recorded(function, args, kwargs, block)
         if found is not None:
             return found
-    why = f"numpy.{getattr(function, '__name__', function)}"
+    why = f"{getattr(function, '__module__', None) or 'numpy'}.{getattr(function, '__name__', function)}"
     plain_args = _unwrap(args, why)
     plain = {name: _unwrap(value, why) for name, value in kwargs.items()}
     if block is not None and out is None:
