@@ -419,3 +419,99 @@ def test_through_kernels(energy, monkeypatch):
     same_within(got, formula(*arrays), *arrays)
     assert session.kernel_share == 1
     assert "never built" in str(session)
+
+
+LEAVES = {
+    "t": lambda t, s, d, e, o: t,
+    "t exchanged": lambda t, s, d, e, o: t.swapaxes(1, 3),
+    "t turned": lambda t, s, d, e, o: t.transpose(2, 3, 0, 1),
+    "t of partners": lambda t, s, d, e, o: t.transpose(2, 1, 0, 3),
+    "another t": lambda t, s, d, e, o: s,
+    "another t exchanged": lambda t, s, d, e, o: s.swapaxes(1, 3),
+    "t over d": lambda t, s, d, e, o: t / d,
+    "exchanged over d": lambda t, s, d, e, o: t.swapaxes(1, 3) / d,
+    "t over -2 e": lambda t, s, d, e, o: t / (-2 * e),
+    "d": lambda t, s, d, e, o: d,
+    "1/d": lambda t, s, d, e, o: 1 / d,
+    "energies": lambda t, s, d, e, o: o[:, None, None, None] + 0 * d,
+    "number": lambda t, s, d, e, o: -1.5 + 0 * d,
+    "weighted": lambda t, s, d, e, o: -1.5 * t * o[:, None, None, None],
+    "plus a number": lambda t, s, d, e, o: t + 0.25,
+}
+
+OPERATIONS = {
+    "+": lambda x, y: x + y,
+    "-": lambda x, y: x - y,
+    "*": lambda x, y: x * y,
+    "2x": lambda x, y: 2 * x - y,
+    "x^2": lambda x, y: x**2 - y,
+}
+
+TURNED = sorted(name for name in LEAVES if name.startswith("t") and "over" not in name)
+LINEAR = ["+", "-", "2x"]
+
+SUMS = {
+    "sum": np.sum,
+    "pairs": lambda x: np.einsum("iajb->ij", x),
+    "mixed": lambda x: np.einsum("iajb->ja", x),
+}
+
+leaf = st.sampled_from(sorted(LEAVES))
+trees = st.recursive(
+    leaf, lambda inner: st.tuples(st.sampled_from(sorted(OPERATIONS)), inner, inner), max_leaves=5
+)
+combinations = st.recursive(
+    st.sampled_from(TURNED),
+    lambda inner: st.tuples(st.sampled_from(LINEAR), inner, inner),
+    max_leaves=3,
+)
+over_d = st.sampled_from(["t over d", "exchanged over d", "t over -2 e"])
+amplitudes = over_d | st.tuples(st.just("*"), combinations, st.just("1/d"))
+amplitudes |= st.tuples(st.sampled_from(LINEAR), amplitudes, amplitudes)
+
+
+def grown(tree, parts):
+    if isinstance(tree, str):
+        return LEAVES[tree](*parts)
+    operation, left, right = tree
+    return OPERATIONS[operation](grown(left, parts), grown(right, parts))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.tuples(trees, trees) | st.tuples(combinations, amplitudes) | st.tuples(combinations, amplitudes),
+    st.sampled_from(sorted(SUMS)),
+)
+def test_any_expression_is_right(factors, total):
+    first, second = factors
+    arrays = molecule(3, 7, 4)
+
+    def formula(b, o, v):
+        t, s = integrals(b), np.einsum("iaQ,jbQ->iajb", b, 2 * b)
+        parts = t, s, gap(o, v), gap(o, v + 0.5), o
+        return SUMS[total](grown(first, parts) * grown(second, parts))
+
+    with np.errstate(all="ignore"):
+        expected = formula(*arrays)
+        with pytest.MonkeyPatch.context() as monkeypatch, numtrn.enabled(**BLOCK):
+            answering(monkeypatch)
+            got = formula(*wrapped(*arrays))
+    sizes = float(np.sum(np.abs(expected))) + bound_of(factors, arrays)
+    np.testing.assert_allclose(np.asarray(got), expected, rtol=0, atol=1e-12 * sizes)
+
+
+def bound_of(pair, arrays):
+    """The sum with every term made positive, which roundings are proportional to."""
+    b, o = np.abs(arrays[0]), np.abs(arrays[1])
+    t, s = integrals(b), np.einsum("iaQ,jbQ->iajb", b, 2 * b)
+    parts = t, s, np.abs(gap(*arrays[1:])), np.abs(gap(arrays[1], arrays[2] + 0.5)), o
+    left, right = (np.abs(positive(tree, parts)) for tree in pair)
+    return float(np.sum(left * right * np.ones_like(t)))
+
+
+def positive(tree, parts):
+    if isinstance(tree, str):
+        return np.abs(LEAVES[tree](*parts))
+    operation, left, right = tree
+    x, y = positive(left, parts), positive(right, parts)
+    return {"+": x + y, "-": x + y, "*": x * y, "2x": 2 * x + y, "x^2": x**2 + y}[operation]
