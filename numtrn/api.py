@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from numtrn import array, intercept
-from numtrn.array.recognise import describe
 from numtrn.block import OpenBlock, current, variable
 from numtrn.options import UNSET, from_environment, resolve
 from numtrn.plan import AnyPlan, Refusal, make_plan, threshold
@@ -198,4 +197,4 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyPlan 
         options = from_environment()
         chosen = select(options.target, options.chip)
         target, probed = chosen.name, refusals(chosen)
-    return make_plan(describe(function, args, kwargs), options, target, probed)
+    return make_plan(array.asked(function, args, kwargs), options, target, probed)

@@ -4,6 +4,6 @@ They work where the hooks of `numtrn.intercept` are off. What has a kernel is pl
 everything else is NumPy's, with numtrn arrays coming back.
 """
 
-from numtrn.array.array import Array, asarray
+from numtrn.array.array import Array, asarray, asked
 
-__all__ = ["Array", "asarray"]
+__all__ = ["Array", "asarray", "asked"]
