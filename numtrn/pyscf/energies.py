@@ -7,6 +7,7 @@ by kernels over the denominators. A calculation that is not served is left to Py
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -18,7 +19,7 @@ import numpy as np
 
 from numtrn import mp2
 from numtrn.block import OpenBlock
-from numtrn.errors import NumtrnError
+from numtrn.errors import KernelFallbackWarning, NumtrnError
 from numtrn.intercept import gate
 from numtrn.pyscf.reach import here
 from numtrn.pyscf.replacements import Original, register
@@ -71,54 +72,70 @@ class Problem:
 Read = Callable[[Any, Mapping[str, Any]], Problem]
 
 
-def _replacement(read: Read, fitted: bool) -> Callable[[Original], Original]:
-    """What makes a kernel from PySCF's, given how its arguments are read."""
+def _replacement(original: Original, read: Read, *, fitted: bool) -> Original:
+    """A kernel in place of PySCF's, given how to read what it is asked."""
+    signature = inspect.signature(original)
+    function = f"{original.__module__}.{original.__name__}"
 
-    def replace(original: Original) -> Original:
-        signature = inspect.signature(original)
-        function = f"{original.__module__}.{original.__name__}"
+    @wraps(original)
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        block = here()
+        if block is None:
+            return original(*args, **kwargs)
+        call = signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        asked = call.arguments
+        if asked["eris"] is None:
+            solver = asked["mp"]
+            asked["eris"] = solver.ao2mo() if fitted else solver.ao2mo(asked["mo_coeff"])
+        try:
+            return _solve(_admitted(read, asked), with_t2=asked["with_t2"])
+        except NotServed as reason:
+            _note(function, asked, str(reason), contraction=fitted)
+        except NumtrnError:
+            raise
+        except Exception as error:
+            _note(function, asked, f"unreadable: {type(error).__name__}: {error}", contraction=fitted)
+            _unreadable(block, function, error)
+        return original(**asked)
 
-        @wraps(original)
-        def kernel(*args: Any, **kwargs: Any) -> Any:
-            block = here()
-            if block is None:
-                return original(*args, **kwargs)
-            call = signature.bind(*args, **kwargs)
-            call.apply_defaults()
-            asked = call.arguments
-            try:
-                solver = asked["mp"]
-                _check(solver)
-                if asked["eris"] is None:
-                    asked["eris"] = solver.ao2mo() if fitted else solver.ao2mo(asked["mo_coeff"])
-                problem = read(solver, asked)
-                _check_memory(solver, problem, asked["with_t2"])
-                return _solve(problem, with_t2=asked["with_t2"])
-            except NotServed as reason:
-                _note(function, asked, str(reason), fitted)
-            except NumtrnError:
-                raise
-            except Exception as error:
-                _note(function, asked, f"could not be read: {type(error).__name__}: {error}", fitted)
-                _unread(block, function, error)
-            return original(**asked)
-
-        return kernel
-
-    return replace
+    return kernel
 
 
-def _unread(block: OpenBlock, function: str, error: Exception) -> None:
-    """An error of our own in front of the user's call: raised under strict, else a warning."""
+def _admitted(read: Read, asked: Mapping[str, Any]) -> Problem:
+    """What is asked, if it is served.
+
+    Raises
+    ------
+    NotServed
+        Otherwise.
+    """
+    solver = asked["mp"]
+    if not solver._scf.converged:
+        raise NotServed("the reference has not converged, so that MP2 is iterated")
+    problem = read(solver, asked)
+    if asked["with_t2"]:
+        _check_room(solver, problem)
+    return problem
+
+
+def _unreadable(block: OpenBlock, function: str, error: Exception) -> None:
+    """An error of our own in front of the user's calculation: raised under strict, else a warning."""
+    cause = f"{type(error).__name__}: {error}"
     if block.options.strict:
         raise NumtrnError(
-            f"{function}: numtrn could not read this calculation ({type(error).__name__}: {error}). "
+            f"{function}: numtrn could not read this calculation ({cause}). "
             "Without strict=True PySCF computes it"
         ) from error
-    gate.unrecognised(error)
+    warnings.warn(
+        f"{function}: numtrn could not read this calculation and left it to PySCF ({cause}); "
+        "please report this",
+        KernelFallbackWarning,
+        stacklevel=3,
+    )
 
 
-def _note(function: str, asked: Mapping[str, Any], reason: str, contraction: bool) -> None:
+def _note(function: str, asked: Mapping[str, Any], reason: str, *, contraction: bool) -> None:
     """Record a calculation that PySCF computes.
 
     A contraction is what no other record covers: PySCF's other kernels call NumPy, which is seen by itself.
@@ -147,14 +164,9 @@ def _extents(solver: Any) -> tuple[int, int]:
 # ---- Reading PySCF's objects ----
 
 
-def _check(solver: Any) -> None:
-    if not solver._scf.converged:
-        raise NotServed("the reference has not converged, so that MP2 is iterated")
-
-
-def _check_memory(solver: Any, problem: Problem, with_t2: bool) -> None:
-    """As PySCF would: amplitudes that do not fit are an error, which it raises."""
-    wanted = sum(8 * prod(_amplitude_shape(problem, pair)) for pair in problem.pairs) if with_t2 else 0
+def _check_room(solver: Any, problem: Problem) -> None:
+    """Leave amplitudes that do not fit to PySCF, which raises an error then, or tries."""
+    wanted = sum(8 * prod(_amplitude_shape(problem, pair)) for pair in problem.pairs)
     if wanted > _available(solver):
         raise NotServed(f"amplitudes of {wanted / 1e6:.0f} MB exceed what max_memory leaves")
 
@@ -179,22 +191,22 @@ def _in_memory(solver: Any, *stored: Any) -> list[Array]:
 @register("pyscf.mp.dfmp2", "kernel", parameters=ARGUMENTS)
 def _dfmp2(original: Original) -> Original:
     def read(solver: Any, asked: Mapping[str, Any]) -> Problem:
-        _, occupied, virtual, _ = solver.split_mo_energy()
+        occupied, virtual = map(np.asarray, solver.split_mo_energy()[1:3])
         (b,) = _in_memory(solver, asked["eris"].ovL)
         return Problem(True, (_fitted(b, occupied, virtual),), (occupied,), (virtual,))
 
-    return _replacement(read, fitted=True)(original)
+    return _replacement(original, read, fitted=True)
 
 
 @register("pyscf.mp.dfump2", "kernel", parameters=ARGUMENTS)
 def _dfump2(original: Original) -> Original:
     def read(solver: Any, asked: Mapping[str, Any]) -> Problem:
         spins = solver.split_mo_energy()
-        occupied, virtual = tuple(spin[1] for spin in spins), tuple(spin[2] for spin in spins)
+        occupied, virtual = (tuple(np.asarray(spin[place]) for spin in spins) for place in (1, 2))
         both = _in_memory(solver, *asked["eris"].ovL)
         return Problem(True, tuple(map(_fitted, both, occupied, virtual)), occupied, virtual)
 
-    return _replacement(read, fitted=True)(original)
+    return _replacement(original, read, fitted=True)
 
 
 def _fitted(b: Array, occupied: Array, virtual: Array) -> Array:
@@ -205,22 +217,22 @@ def _fitted(b: Array, occupied: Array, virtual: Array) -> Array:
 def _mp2(original: Original) -> Original:
     def read(solver: Any, asked: Mapping[str, Any]) -> Problem:
         energies, nocc = _energies(solver, asked), solver.nocc
-        occupied, virtual = (energies[:nocc],), (energies[nocc : solver.nmo],)
+        occupied, virtual = (np.asarray(energies[:nocc]),), (np.asarray(energies[nocc : solver.nmo]),)
         return _given(solver, [asked["eris"].ovov], occupied, virtual)
 
-    return _replacement(read, fitted=False)(original)
+    return _replacement(original, read, fitted=False)
 
 
 @register("pyscf.mp.ump2", "kernel", parameters=ARGUMENTS)
 def _ump2(original: Original) -> Original:
     def read(solver: Any, asked: Mapping[str, Any]) -> Problem:
         energies, counts = _energies(solver, asked), solver.get_nocc()
-        occupied = tuple(spin[:nocc] for spin, nocc in zip(energies, counts, strict=True))
-        virtual = tuple(spin[nocc:] for spin, nocc in zip(energies, counts, strict=True))
+        occupied = tuple(np.asarray(spin[:nocc]) for spin, nocc in zip(energies, counts, strict=True))
+        virtual = tuple(np.asarray(spin[nocc:]) for spin, nocc in zip(energies, counts, strict=True))
         eris = asked["eris"]
         return _given(solver, [eris.ovov, eris.ovOV, eris.OVOV], occupied, virtual)
 
-    return _replacement(read, fitted=False)(original)
+    return _replacement(original, read, fitted=False)
 
 
 def _energies(solver: Any, asked: Mapping[str, Any]) -> Any:
@@ -245,10 +257,16 @@ def _given(
 @register("pyscf.mp.gmp2", "kernel", parameters=ARGUMENTS)
 @register("pyscf.mp.dfgmp2", "kernel", parameters=ARGUMENTS)
 def _generalised(original: Original) -> Original:
-    def read(*_: Any) -> Problem:
-        raise NotServed("two-component orbitals: numtrn.mp2 has restricted and unrestricted ones")
+    function = f"{original.__module__}.{original.__name__}"
 
-    return _replacement(read, fitted=False)(original)
+    @wraps(original)
+    def kernel(mp: Any, *args: Any, **kwargs: Any) -> Any:
+        if here() is not None:
+            reason = "two-component orbitals: numtrn.mp2 has restricted and unrestricted ones"
+            _note(function, {"mp": mp}, reason, contraction=False)
+        return original(mp, *args, **kwargs)
+
+    return kernel
 
 
 # ---- Computing ----
