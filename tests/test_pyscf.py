@@ -7,6 +7,7 @@ import sys
 import threading
 from contextlib import contextmanager, nullcontext
 from functools import cache, reduce
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,15 +237,28 @@ def reasons(session, function):
     return [call.reason for call in session.calls if call.function == function and call.route == "numpy"]
 
 
-def test_what_does_not_fit_is_pyscfs():
+def test_fitted_integrals_that_do_not_fit_are_pyscfs(monkeypatch):
+    reference, solver = mp.dfmp2.DFMP2(field()).run(), mp.dfmp2.DFMP2(field())
+    solver.force_outcore = True
+    eris = solver.ao2mo()
+    monkeypatch.setattr(lib, "current_memory", lambda: (0.0, 0.0))
+    solver.max_memory = 1e-3  # MB
+    with numtrn.pyscf.enabled() as session:
+        solver.kernel(eris=eris, with_t2=False)
+    np.testing.assert_allclose(components(solver), components(reference), rtol=0, atol=TIGHT)
+    (reason,) = reasons(session, "pyscf.mp.dfmp2.kernel")
+    assert "exceed what max_memory leaves: PySCF computes it" in reason
+
+
+def test_given_integrals_in_a_file_are_read_in_slabs():
+    """However little memory there is."""
     reference, solver = mp.mp2.MP2(field()).run(), mp.mp2.MP2(field())
     solver._scf._eri = None
-    solver.max_memory = 0  # PySCF takes that for no more than a hint here
-    with numtrn.pyscf.enabled() as session:
-        solver.kernel(with_t2=False)
+    eris = solver.ao2mo()
+    solver.max_memory = 0
+    with no_energy_by_pyscf(), numtrn.pyscf.enabled():
+        solver.kernel(eris=eris, with_t2=False)
     np.testing.assert_allclose(components(solver), components(reference), rtol=0, atol=TIGHT)
-    (reason,) = reasons(session, "pyscf.mp.mp2.kernel")
-    assert "exceed what max_memory leaves: PySCF computes it" in reason
 
 
 def test_amplitudes_that_do_not_fit_raise_as_they_do_in_pyscf():
@@ -646,6 +660,20 @@ def test_pyscf_that_is_absent_is_named(monkeypatch):
         with pytest.raises(ModuleNotFoundError, match=r"pip install 'numtrn\[pyscf\]'"):
             use()
     monkeypatch.undo()
+
+
+def test_the_example_runs_and_agrees():
+    script = Path(__file__).parents[1] / "examples" / "pyscf_mp2.py"
+    run = subprocess.run(
+        [sys.executable, str(script), "--basis", "6-31g", "--min-work", "0"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    differences = [float(line.split()[-2]) for line in run.stdout.splitlines() if "difference" in line]
+    assert len(differences) == 6
+    assert max(map(abs, differences)) < TIGHT
+    assert "calls by kernels" in run.stdout
 
 
 def test_importing_the_adapter_imports_no_pyscf():

@@ -46,7 +46,8 @@ class Problem:
     ----------
     fitted
         Whether ``integrals`` are B (nocc, nvir, naux) of each spin; else they are (ia|jb)
-        (nocc, nvir, nocc, nvir) of each pair of spins: alpha alpha, alpha beta, beta beta.
+        (nocc, nvir, nocc, nvir), or in a file (nocc * nvir, nocc * nvir), of each pair of spins: alpha alpha,
+        alpha beta, beta beta.
     integrals
         One array where all orbitals are doubly occupied.
     occupied, virtual
@@ -54,7 +55,7 @@ class Problem:
     """
 
     fitted: bool
-    integrals: tuple[Array, ...]
+    integrals: tuple[Any, ...]
     occupied: tuple[Array, ...]
     virtual: tuple[Array, ...]
 
@@ -176,16 +177,20 @@ def _available(solver: Any) -> float:
     return float(solver.max_memory - import_module("pyscf.lib").current_memory()[0]) * 1e6
 
 
+def _real(*stored: Any) -> None:
+    """Leave integrals of other types to PySCF."""
+    for x in stored:
+        if x.dtype.name not in ("float32", "float64"):
+            raise NotServed(f"{x.dtype.name} integrals: numtrn.mp2 takes float32 and float64")
+
+
 def _in_memory(solver: Any, *stored: Any) -> list[Array]:
-    """Arrays as they are, and datasets of a file as arrays, where they fit."""
+    """B as arrays; datasets of a file are read, where they fit."""
+    _real(*stored)
     new = sum(8 * prod(x.shape) for x in stored if not isinstance(x, np.ndarray))
     if new * SPARE > _available(solver) and new:
         raise NotServed(f"integrals of {new / 1e6:.0f} MB are in a file and exceed what max_memory leaves")
-    arrays = [np.asarray(x) for x in stored]
-    for array in arrays:
-        if array.dtype.name not in ("float32", "float64"):
-            raise NotServed(f"{array.dtype.name} integrals: kernels have float32 and float64")
-    return arrays
+    return [np.asarray(x) for x in stored]
 
 
 @register("pyscf.mp.dfmp2", "kernel", parameters=ARGUMENTS)
@@ -218,7 +223,7 @@ def _mp2(original: Original) -> Original:
     def read(solver: Any, asked: Mapping[str, Any]) -> Problem:
         energies, nocc = _energies(solver, asked), solver.nocc
         occupied, virtual = (np.asarray(energies[:nocc]),), (np.asarray(energies[nocc : solver.nmo]),)
-        return _given(solver, [asked["eris"].ovov], occupied, virtual)
+        return _given([asked["eris"].ovov], occupied, virtual)
 
     return _replacement(original, read, fitted=False)
 
@@ -230,7 +235,7 @@ def _ump2(original: Original) -> Original:
         occupied = tuple(np.asarray(spin[:nocc]) for spin, nocc in zip(energies, counts, strict=True))
         virtual = tuple(np.asarray(spin[nocc:]) for spin, nocc in zip(energies, counts, strict=True))
         eris = asked["eris"]
-        return _given(solver, [eris.ovov, eris.ovOV, eris.OVOV], occupied, virtual)
+        return _given([eris.ovov, eris.ovOV, eris.OVOV], occupied, virtual)
 
     return _replacement(original, read, fitted=False)
 
@@ -243,15 +248,17 @@ def _energies(solver: Any, asked: Mapping[str, Any]) -> Any:
     return asked["eris"].mo_energy if asked["mo_energy"] is None else asked["mo_energy"]
 
 
-def _given(
-    solver: Any, stored: list[Any], occupied: tuple[Array, ...], virtual: tuple[Array, ...]
-) -> Problem:
-    problem = Problem(False, (), occupied, virtual)
-    blocks = tuple(
-        block.reshape(len(occupied[i]), len(virtual[i]), len(occupied[j]), len(virtual[j]))
-        for block, (i, j) in zip(_in_memory(solver, *stored), problem.pairs, strict=True)
+def _given(stored: list[Any], occupied: tuple[Array, ...], virtual: tuple[Array, ...]) -> Problem:
+    """Integrals in files are read as they are needed."""
+    _real(*stored)
+    pairs = Problem(False, (), occupied, virtual).pairs
+    integrals = tuple(
+        x.reshape(len(occupied[i]), len(virtual[i]), len(occupied[j]), len(virtual[j]))
+        if isinstance(x, np.ndarray)
+        else x
+        for x, (i, j) in zip(stored, pairs, strict=True)
     )
-    return Problem(False, blocks, occupied, virtual)
+    return Problem(False, integrals, occupied, virtual)
 
 
 @register("pyscf.mp.gmp2", "kernel", parameters=ARGUMENTS)
@@ -314,11 +321,23 @@ def _amplitude_shape(problem: Problem, pair: tuple[int, int]) -> tuple[int, ...]
 def _integrals_for_t2(problem: Problem) -> tuple[Array, ...]:
     """(ia|jb) as (i, j, a, b), fresh, for each pair of spins; products go to kernels."""
     if not problem.fitted:
-        return tuple(x.transpose(0, 2, 1, 3).copy() for x in problem.integrals)
+        return tuple(
+            _copied(x, _amplitude_shape(problem, pair))
+            for x, pair in zip(problem.integrals, problem.pairs, strict=True)
+        )
     return tuple(
         _products(problem.integrals[i], problem.integrals[j], _amplitude_shape(problem, (i, j)))
         for i, j in problem.pairs
     )
+
+
+def _copied(stored: Any, shape: tuple[int, ...]) -> Array:
+    """(ia|jb) as (i, j, a, b), one orbital i after the other."""
+    t, virtual = np.empty(shape, stored.dtype), shape[2]
+    for place, slab in enumerate(t):
+        part = stored[place] if stored.ndim == 4 else stored[place * virtual : (place + 1) * virtual]
+        slab[...] = part.reshape(virtual, shape[1], shape[3]).transpose(1, 0, 2)
+    return t
 
 
 def _products(first: Array, second: Array, shape: tuple[int, ...]) -> Array:
