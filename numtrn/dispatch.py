@@ -21,7 +21,7 @@ from numtrn.verify import verify
 
 __all__ = ["offer", "offer_in"]
 
-NOT_THE_USERS = ("numtrn", "numpy", "scipy")
+NOT_THE_USERS = ("numtrn", "numpy", "scipy", "pyscf")
 """Packages whose frames lie between the user's line and ours."""
 
 _warned: set[tuple[str, str]] = set()
