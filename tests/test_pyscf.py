@@ -137,8 +137,13 @@ def test_energies_and_amplitudes_are_pyscfs(name, basis, kind, arguments, with_t
     reference, solver = kind(field(name, basis), **arguments), kind(field(name, basis), **arguments)
     reference.kernel(with_t2=with_t2)
     eris = solver.ao2mo()
-    with no_energy_by_pyscf(), numtrn.pyscf.enabled(min_work=0):
+    with no_energy_by_pyscf(), numtrn.pyscf.enabled(min_work=0) as session:
         energy, t2 = solver.kernel(eris=eris, with_t2=with_t2)
+    fitted = hasattr(eris, "ovL")
+    records = {(call.function, call.route) for call in session.calls}
+    if fitted and name != "H":
+        assert (("numpy.matmul" if with_t2 else "numtrn.mp2.df_energy"), "kernel") in records
+    assert all(function.startswith("numtrn.mp2.") or function == "numpy.matmul" for function, _ in records)
     assert type(energy) is type(reference.e_corr)
     assert energy == solver.e_corr
     np.testing.assert_allclose(components(solver), components(reference), rtol=0, atol=TIGHT)
@@ -172,6 +177,16 @@ def test_the_forbidden_library_does_forbid():
         mp.dfmp2.DFMP2(field()).run()
     with no_energy_by_pyscf(), pytest.raises(AssertionError, match="PySCF computed"):
         mp.mp2.MP2(field()).run()
+
+
+def test_energies_and_products_are_verified_when_asked_for():
+    reference = mp.dfmp2.DFMP2(field()).run()
+    with numtrn.pyscf.enabled(min_work=0, verify=True, strict=True) as session:
+        solver = mp.dfmp2.DFMP2(field()).run()
+        lib.dot(random(20, 30), random(30, 20), 2.0, np.ones((20, 20)), -1)
+        lib.einsum("iaQ,jbQ->ijab", random(3, 4, 5), random(3, 4, 5))
+    assert session.counts["kernel"] >= 3
+    np.testing.assert_allclose(components(solver), components(reference), rtol=0, atol=TIGHT)
 
 
 def test_the_frozen_core_that_pyscf_chooses():
