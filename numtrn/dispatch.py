@@ -22,7 +22,7 @@ from numtrn.verify import verify
 
 __all__ = ["Computed", "attempt_in", "offer", "offer_in", "refuse_in"]
 
-NOT_THE_USERS = ("numtrn", "numpy", "scipy")
+NOT_THE_USERS = ("numtrn", "numpy", "scipy", "pyscf")
 """Packages whose frames lie between the user's line and ours."""
 
 

@@ -46,6 +46,7 @@ def asked(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
         return pairs.request
     return describe(function, [recording.stand_in(x) for x in nodes], kwargs)
 
+
 PRODUCTS = ("matmul", "matvec", "vecmat", "vecdot")
 """Ufuncs that contract."""
 READ = frozenset(("axes", "optimize", "dtype", "casting"))
