@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from numtrn.block import OpenBlock, suspended
+from numtrn.forms import first_places
 from numtrn.intercept import gate
-from numtrn.intercept.views import first_places
 from numtrn.pyscf.reach import here
 from numtrn.pyscf.replacements import Original, register
 from numtrn.request import Array, Contraction, Gemm, Operands, Request
