@@ -9,8 +9,8 @@ Engines     TensorE multiplies and transposes, VectorE evicts PSUM, GpSimd write
             evicts every other bank of transposed tiles, and is idle without.
 SBUF        A panel of rows of all operands, transposed: all of K, two blocks wide, or one where two take more
             than 128 KiB a partition row, or where panels are transposed, so that the first is ready sooner.
-            Panels of earlier rows stay while all fit in 128 KiB; of the others, one block of columns at a time
-            streams past. A is read once if it fits, else at most (p + 1) / 2 times for p panels. To be
+            Panels of earlier rows stay while all fit in 128 KiB; of the others, one block of columns at a
+            time streams past. A is read once if it fits, else at most (p + 1) / 2 times for p panels. To be
             transposed, strips of 128 rows x 2 KiB, as many as the panel is wide.
 PSUM        A bank for each 128 rows of the panel, up to eight, all of K and both products accumulated in it.
             A moving tile serves all of them in turn, so that a bank has the time of the others to be evicted.
