@@ -8,13 +8,14 @@ accumulate in the same PSUM banks, so that no pass adds them.
 Engines     TensorE multiplies and transposes, VectorE evicts PSUM, GpSimd writes zeros, DMA moves; ScalarE
             evicts every other bank of transposed tiles, and is idle without.
 SBUF        A panel of rows of all operands, transposed: all of K, two blocks wide, or one where two take more
-            than 128 KiB a partition row. Panels of earlier rows stay while all fit in 128 KiB; of the others,
-            one block of columns at a time streams past. A is read once if it fits, else at most (p + 1) / 2
-            times for p panels. To be transposed, strips of 128 rows x 2 KiB, as many as the panel is wide.
+            than 128 KiB a partition row, or where panels are transposed, so that the first is ready sooner.
+            Panels of earlier rows stay while all fit in 128 KiB; of the others, one block of columns at a
+            time streams past. A is read once if it fits, else at most (p + 1) / 2 times for p panels. To be
+            transposed, strips of 128 rows x 2 KiB, as many as the panel is wide.
 PSUM        A bank for each 128 rows of the panel, up to eight, all of K and both products accumulated in it.
             A moving tile serves all of them in turn, so that a bank has the time of the others to be evicted.
             A panel is transposed before, a bank of 2 KiB rows at a time.
-HBM         Transposed panels that do not stay, but are read again, are kept as operands_t.
+HBM         Transposed panels that do not stay, but are read again, are stored as operands_t.
 DMA         Rows of 4 KiB for panels, two blocks wide, and of 2 KiB for streams and results, in fp32.
 Bound       T_pe = batch parts ceil(K/128) 128 nb (nb + 1) / 2 c / f for nb = N/128 tiles of rows, with c = 4
             cycles for fp32 and 1 otherwise, f the TensorE clock: (nb + 1) / 2 nb of a GEMM of equal size.
@@ -71,7 +72,7 @@ def rank_k(operands_t, batch, parts, block, tf32, turn=0):
         dtype = nl.tfloat32
     column_bytes = size * parts * ((K + PARTITIONS - 1) // PARTITIONS)
     width = block
-    if 2 * block * column_bytes <= PANEL_BYTES:
+    if 2 * block * column_bytes <= PANEL_BYTES and not turn:
         width = 2 * block
     keep = PANEL_BYTES // (width * column_bytes) - 1
     blocks = (N + block - 1) // block

@@ -48,7 +48,7 @@ def tile_rank_k(
     size_k, pieces_k = split(k, LIMIT)
     block = block_edge(size_n)
     tiles_k = parts * ceil(size_k / TILE)
-    width, kept = _panels(block, itemsize * tiles_k)
+    width, kept = _panels(block, itemsize * tiles_k, k_is_fast)
     columns = [
         min(block, m + TILE - c, size_n - c) for m in range(0, size_n, TILE) for c in range(0, m + 1, block)
     ]
@@ -88,7 +88,7 @@ def tile_rank_k(
     )
 
 
-def _panels(block: int, column_bytes: int) -> tuple[int, int]:
+def _panels(block: int, column_bytes: int, k_is_fast: bool) -> tuple[int, int]:
     """Rows of a panel, and rows from the first on whose panels stay, for bytes of a column in a partition."""
-    width = 2 * block if 2 * block * column_bytes <= PANEL_BYTES else block
+    width = 2 * block if 2 * block * column_bytes <= PANEL_BYTES and not k_is_fast else block
     return width, (PANEL_BYTES // (width * column_bytes) - 1) * width
