@@ -29,6 +29,7 @@ import numpy as np
 import numtrn
 from numtrn import api
 from numtrn.machine import CHIPS, Chip
+from numtrn.plan.tiling import LOWER_RESULT
 from numtrn.plan.words import plane_count
 from numtrn.precision.fixed import result_words, word_bytes
 from numtrn.targets import Resident
@@ -60,6 +61,10 @@ class Absent:
         batch, slices = parameters[:2]
         planes = slices if kernel == "sliced_gemm" else plane_count(slices) * parameters[4]
         m, n = (operand.value[1] // planes for operand in arrays)
+        if parameters[-1] == LOWER_RESULT:
+            (block_m, block_n), blocks = parameters[2:4], m // parameters[2]
+            rows = batch * blocks * (blocks + 1) // 2 * block_m
+            return np.zeros((rows, result_words(slices) * block_n), np.int32)
         return np.zeros((batch * m, n * result_words(slices)), np.int32)
 
     def keep(self, kernel: str, arrays: Sequence[Any], parameters: Sequence[int]) -> tuple[Resident, ...]:

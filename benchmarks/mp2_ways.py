@@ -1,9 +1,9 @@
 """MP2 energies by every way into numtrn, beside PySCF's: ``python benchmarks/mp2_ways.py [--molecule H2O]``.
 
 PySCF gives B, the orbital energies and the density-fitted MP2 energy to compare with. Then, each in a block
-with ``min_work=0`` on the interpreter: `numtrn.mp2.df_energy`; plain NumPy, T whole and pair by pair; the same
-formula on numtrn arrays; and PySCF's own class through `numtrn.pyscf`. What is printed is the larger one of
-the differences of opposite-spin and same-spin energy, in Eh, in float64 and in float32.
+with ``min_work=0`` on the interpreter: `numtrn.mp2.df_energy`; plain NumPy, T whole and pair by pair; the
+same formula on numtrn arrays; and PySCF's own class through `numtrn.pyscf`. What is printed is the larger one
+of the differences of opposite-spin and same-spin energy, in Eh, in float64 and in float32.
 """
 
 from __future__ import annotations
