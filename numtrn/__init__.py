@@ -14,7 +14,7 @@ from numtrn.errors import (
     TargetUnavailableError,
     VerificationError,
 )
-from numtrn.plan import BlockedPlan, Plan, Refusal
+from numtrn.plan import BlockedPlan, ContractionPlan, Plan, Refusal
 from numtrn.session import Call, Session
 from numtrn.version import __version__
 
@@ -22,6 +22,7 @@ __all__ = [
     "Array",
     "BlockedPlan",
     "Call",
+    "ContractionPlan",
     "KernelError",
     "KernelFallbackWarning",
     "NumtrnError",

@@ -11,7 +11,7 @@ from numtrn import array, intercept
 from numtrn.array.recognise import describe
 from numtrn.block import OpenBlock, current, variable
 from numtrn.options import UNSET, from_environment, resolve
-from numtrn.plan import BlockedPlan, Plan, Refusal, make_plan, threshold
+from numtrn.plan import BlockedPlan, ContractionPlan, Plan, Refusal, make_plan, threshold
 from numtrn.session import Session
 from numtrn.targets import select
 from numtrn.verdict import refusals
@@ -162,7 +162,9 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         return f"<numtrn.enabled {self._options}>"
 
 
-def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan | BlockedPlan | Refusal:
+def explain(
+    function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Plan | ContractionPlan | BlockedPlan | Refusal:
     """Say what would become of a call, computing nothing.
 
     Uses the settings of the open block; outside one, the environment's and the defaults.
@@ -177,7 +179,7 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Plan | B
 
     Returns
     -------
-    Plan, BlockedPlan or Refusal
+    Plan, ContractionPlan, BlockedPlan or Refusal
         All can be printed, and say why.
 
     Raises

@@ -13,7 +13,7 @@ import warnings
 from numtrn.block import OpenBlock, current
 from numtrn.errors import KernelError, KernelFallbackWarning
 from numtrn.launch import Outcome, launch
-from numtrn.plan import BlockedPlan, Plan, Refusal, make_plan
+from numtrn.plan import BlockedPlan, ContractionPlan, Plan, Refusal, make_plan
 from numtrn.precision import Declined
 from numtrn.request import Array, Operands, Request, Routine
 from numtrn.session import Call
@@ -65,7 +65,7 @@ def offer_in(block: OpenBlock, request: Request, operands: Operands) -> Array | 
     return _run(block, plan, operands)
 
 
-def _run(block: OpenBlock, plan: Plan | BlockedPlan, operands: Operands) -> Array | None:
+def _run(block: OpenBlock, plan: Plan | ContractionPlan | BlockedPlan, operands: Operands) -> Array | None:
     start = time.perf_counter()
     try:
         outcome = launch(plan, operands, block.target)
@@ -86,7 +86,7 @@ def _run(block: OpenBlock, plan: Plan | BlockedPlan, operands: Operands) -> Arra
     return outcome.value
 
 
-def _fail(block: OpenBlock, plan: Plan | BlockedPlan, cause: Exception) -> None:
+def _fail(block: OpenBlock, plan: Plan | ContractionPlan | BlockedPlan, cause: Exception) -> None:
     """Record a failed kernel; raise under strict, otherwise warn once for each cause."""
     what = f"kernel {plan.kernel} failed on {block.target.name}: {type(cause).__name__}: {cause}"
     _record(block, plan.request, reason=f"failed: {what}", failed=True)
@@ -111,7 +111,7 @@ def _record(
     request: Request,
     *,
     reason: str,
-    plan: Plan | BlockedPlan | None = None,
+    plan: Plan | ContractionPlan | BlockedPlan | None = None,
     outcome: Outcome | None = None,
     seconds: float | None = None,
     failed: bool = False,
@@ -137,11 +137,13 @@ def _record(
             launches=outcome.launches,
             slices=outcome.slices,
             bound=_bound(plan, outcome),
+            host_work=outcome.host_work,
+            work=plan.work if isinstance(plan, ContractionPlan) else request.work,
         )
     block.session.record(call)
 
 
-def _bound(plan: Plan | BlockedPlan, outcome: Outcome) -> str:
+def _bound(plan: Plan | ContractionPlan | BlockedPlan, outcome: Outcome) -> str:
     """The promise of a call in words."""
     text = f"{outcome.bound:g} {plan.scheme.unit_text} {plan.measure}"
     return f"{text} + {outcome.underflow:.2g} {plan.scales}" if outcome.underflow else text

@@ -1,22 +1,22 @@
 """Carry out a plan: fold the operands, have precision and the engine compute the product, unfold it.
 
 Precision decides what is multiplied (`numtrn.precision`), the engine makes it (`numtrn.engine`); solves and
-factorisations are many products (`numtrn.blocked`). Results are computed aside: nothing the caller owns is
-written here.
+factorisations are many products (`numtrn.blocked`), and so are contractions (`numtrn.contract`). Results are
+computed aside: nothing the caller owns is written here.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from numtrn.blocked import Blocked, run_blocked
+from numtrn.contract import Contracted, multiply, run_contraction
 from numtrn.engine import KernelEngine
-from numtrn.operands import as_asked, as_gemm
-from numtrn.plan import BlockedPlan, Plan
-from numtrn.precision import Product, gemm
+from numtrn.operands import as_asked
+from numtrn.plan import BlockedPlan, ContractionPlan, Plan
+from numtrn.precision import Product
 from numtrn.request import Array, Operands
 from numtrn.targets import Target
 
@@ -49,6 +49,8 @@ class Outcome:
         column; see `numtrn.precision.records.Product`.
     note
         What the data made of the plan; may be empty.
+    host_work
+        Multiply-adds of a contraction's steps that NumPy computed.
     """
 
     value: Array
@@ -59,9 +61,10 @@ class Outcome:
     bound: float
     underflow: float
     note: str
+    host_work: int = 0
 
 
-def launch(plan: Plan | BlockedPlan, operands: Operands, target: Target) -> Outcome:
+def launch(plan: Plan | ContractionPlan | BlockedPlan, operands: Operands, target: Target) -> Outcome:
     """Run a plan on its operands.
 
     Parameters
@@ -86,16 +89,18 @@ def launch(plan: Plan | BlockedPlan, operands: Operands, target: Target) -> Outc
     if isinstance(plan, BlockedPlan):
         blocked = run_blocked(plan, operands, engine)
         return _outcome(engine, blocked.value, blocked)
-    with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
-        a, b = as_gemm(plan, operands)
+    if isinstance(plan, ContractionPlan):
+        with np.errstate(all="ignore"):
+            contracted = run_contraction(plan, operands, engine)
+        return replace(_outcome(engine, contracted.value, contracted), host_work=contracted.host_work)
     silent = plan.request.function.startswith(SILENT)
-    with np.errstate(all="ignore") if silent else nullcontext():
-        computed = gemm(plan.scheme, a, b, engine, structure=plan.gemm.structure)
+    computed = multiply(plan, operands, engine, silent=silent)
     with np.errstate(all="ignore"):
-        return _outcome(engine, as_asked(plan, computed.value, operands), computed)
+        outcome = _outcome(engine, as_asked(plan, computed.value, operands), computed)
+    return replace(outcome, bound=outcome.bound + plan.own_bound)
 
 
-def _outcome(engine: KernelEngine, value: Array, computed: Product | Blocked) -> Outcome:
+def _outcome(engine: KernelEngine, value: Array, computed: Product | Blocked | Contracted) -> Outcome:
     return Outcome(
         value=value,
         launches=engine.launches,

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from numtrn.plan import Plan
+from numtrn.plan.contraction import Reading
+from numtrn.precision import Declined
 from numtrn.request import Array, Contraction, Gemm, Operands, Triangular
 
 __all__ = ["as_asked", "as_gemm", "as_scaled", "as_triangular", "outer_alpha", "with_real_diagonal"]
@@ -20,11 +22,15 @@ __all__ = ["as_asked", "as_gemm", "as_scaled", "as_triangular", "outer_alpha", "
 def as_gemm(plan: Plan, operands: Operands) -> tuple[Array, Array]:
     """The operands as A (batch, m, k) and B (batch, k, n) of the plan's dtype; views where strides allow."""
     folding, gemm = plan.folding, plan.gemm
-    first, second = (operand.astype(gemm.dtype, copy=False) for operand in operands.inputs)
     if folding is not None:
-        a = _regroup(first, folding.first, (folding.batch, folding.left, folding.contracted))
-        b = _regroup(second, folding.second, (folding.batch, folding.contracted, folding.right))
-        return a, b
+        left, right = folding.readings
+        a = _read(operands.inputs[left.place], left, gemm.dtype)
+        b = _read(operands.inputs[right.place], right, gemm.dtype)
+        return (
+            _regroup(a, left.term, (folding.batch, folding.left, folding.contracted)),
+            _regroup(b, right.term, (folding.batch, folding.contracted, folding.right)),
+        )
+    first, second = (operand.astype(gemm.dtype, copy=False) for operand in operands.inputs)
     match gemm.structure:
         case "syr2k":
             return _beside(first, second), _beside(second, first).swapaxes(1, 2)
@@ -126,6 +132,29 @@ def with_real_diagonal(matrix: Array) -> Array:
     if matrix.dtype.kind == "c":
         np.einsum("...ii->...i", matrix).imag = 0
     return matrix
+
+
+def _read(operand: Array, reading: Reading, dtype: str) -> Array:
+    """An operand of an einsum with the axes of its reading's term: diagonals taken, its own labels summed.
+
+    Raises
+    ------
+    Declined
+        Where its own sums are not finite, though it is.
+    """
+    kept = operand[tuple(0 if label in reading.ones else slice(None) for label in reading.written)]
+    written = "".join(label for label in reading.written if label not in reading.ones)
+    whole = reading.summed + reading.term
+    if len(written) > len(whole):
+        kept = np.einsum(f"{written}->{whole}", kept)  # diagonals alone, a view
+    elif written != whole:
+        kept = kept.transpose([written.index(label) for label in whole])
+    if not reading.summed:
+        return kept.astype(dtype, copy=False)
+    value: Array = kept.sum(axis=tuple(range(len(reading.summed))), dtype=dtype)
+    if not np.isfinite(value).all() and np.isfinite(operand).all():
+        raise Declined(f"the sum over {', '.join(reading.summed)} of an operand overflows")
+    return value
 
 
 def _regroup(operand: Array, term: str, groups: tuple[str, str, str]) -> Array:

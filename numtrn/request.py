@@ -223,6 +223,12 @@ class Contraction:
         return sizes
 
     @property
+    def result_shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        extents = self.extents
+        return tuple(extents[label] for label in self.subscripts.split("->")[1])
+
+    @property
     def work(self) -> int:
         """Multiply-adds of the single loop nest over all labels."""
         return prod(self.extents.values())

@@ -50,6 +50,8 @@ class Call:
         Whether the call is one that kernels are for; others are only noted.
     failed
         Whether a kernel was tried and failed, so that NumPy computed the call.
+    host_work
+        Multiply-adds of a contraction's steps that NumPy computed, among `work`.
     """
 
     function: str
@@ -69,6 +71,7 @@ class Call:
     slices: int | None = None
     bound: str | None = None
     failed: bool = False
+    host_work: int = 0
 
     def by_kernel(self, **figures: Any) -> Call:
         """The same call on the kernel route, with the figures of its launches."""
@@ -191,7 +194,7 @@ class Session:
 def _share(calls: Iterable[Call], small_work: float) -> float:
     contractions = [call for call in calls if call.contraction]
     total = sum(call.work for call in contractions) + small_work
-    kernel = sum(call.work for call in contractions if call.route == "kernel")
+    kernel = sum(call.work - call.host_work for call in contractions if call.route == "kernel")
     return kernel / total if total else 0.0
 
 

@@ -7,7 +7,9 @@ allowed; otherwise NumPy's own bound comes on top.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy as np
 from numtrn.errors import VerificationError
 from numtrn.launch import Outcome
 from numtrn.operands import as_asked, as_gemm, as_scaled, as_triangular, outer_alpha, with_real_diagonal
-from numtrn.plan import BlockedPlan, Plan
+from numtrn.plan import BlockedPlan, ContractionPlan, Plan
 from numtrn.request import Array, Cholesky, Operands
 
 __all__ = ["verify"]
@@ -35,7 +37,7 @@ class _Part:
     allowed: Array
 
 
-def verify(plan: Plan | BlockedPlan, operands: Operands, outcome: Outcome) -> None:
+def verify(plan: Plan | ContractionPlan | BlockedPlan, operands: Operands, outcome: Outcome) -> None:
     """Compute the call with NumPy too and compare componentwise; of a solve or a factor, the residual.
 
     NumPy's own product of K terms in a type of unit roundoff u errs by at most (K + 1) u |A||B| (N. Higham,
@@ -50,6 +52,9 @@ def verify(plan: Plan | BlockedPlan, operands: Operands, outcome: Outcome) -> No
     with np.errstate(all="ignore"):
         if isinstance(plan, BlockedPlan):
             _check_residual(plan, operands, outcome)
+            return
+        if isinstance(plan, ContractionPlan):
+            _check_contraction(plan, operands, outcome)
             return
         a, b = as_gemm(plan, operands)
         real, imaginary = _reference(plan, outcome, a, b)
@@ -140,6 +145,53 @@ def _check_residual(plan: BlockedPlan, operands: Operands, outcome: Outcome) -> 
         raise VerificationError(_violation(plan, made, given, allowed, wrong))
 
 
+def _check_contraction(plan: ContractionPlan, operands: Operands, outcome: Outcome) -> None:
+    """Look for elements of a contraction of several operands that are further off than allowed.
+
+    The reference takes the same order; sizes, and what may vanish in the dtype, go along with the values. Of
+    complex numbers both parts are within the bound of |re| + |im|.
+    """
+    complex_ = np.dtype(plan.request.dtype).kind == "c"
+    single = plan.request.dtype in ("float32", "complex64")
+    extended = EXTENDED and not single and plan.work <= AFFORDABLE
+    real: Any = np.longdouble if extended else np.float64
+    wide: Any = np.result_type(real, np.complex64 if complex_ else np.float32)
+    least = float(np.finfo(plan.request.dtype).smallest_subnormal)
+    terms: list[tuple[Array, Array, Array]] = [
+        (array.astype(wide), _size(array), np.zeros(array.shape)) for array in operands.inputs
+    ]
+    rounded = 0.0
+    for stage in plan.stages:
+        taken = [terms[place] for place in stage.places]
+        for place in sorted(stage.places, reverse=True):
+            del terms[place]
+        summed = stage.request.work // max(1, prod(stage.request.result_shape))
+        rounded += 3 * (summed + len(taken))
+
+        def made(arrays: Sequence[Array], subscripts: str = stage.request.subscripts) -> Array:
+            return np.einsum(subscripts, *arrays, optimize=True)  # type: ignore[no-any-return]
+
+        values, sizes, losses = (list(kind) for kind in zip(*taken, strict=True))
+        lost: Any = summed * least + sum(
+            made([losses[j] if j == i else sizes[j] + losses[j] for j in range(len(taken))])
+            for i in range(len(taken))
+        )
+        terms.append((made(values), made(sizes), lost))
+    value, size, lost = terms[0]
+    unit = float(np.finfo(real).eps)
+    allowed = (outcome.bound * plan.scheme.unit + rounded * unit) * size + lost + outcome.underflow
+    expected = value.astype(plan.request.dtype)
+    allowed = allowed + np.abs(expected) * plan.scheme.own_unit
+    wrong = (
+        np.abs(outcome.value - expected) > 1.5 * allowed
+        if complex_
+        else np.abs(outcome.value - expected) > allowed
+    )
+    wrong |= np.isnan(outcome.value) != np.isnan(expected)
+    if wrong.any():
+        raise VerificationError(_violation(plan, outcome.value, expected, allowed, wrong))
+
+
 @dataclass(frozen=True, slots=True)
 class _Vanished:
     """What underflow may leave of T X, beside the promise: in the engine's type, and in the dtype."""
@@ -156,7 +208,9 @@ class _Vanished:
         return allowed
 
 
-def _violation(plan: Plan | BlockedPlan, value: Array, expected: Array, allowed: Array, wrong: Array) -> str:
+def _violation(
+    plan: Plan | ContractionPlan | BlockedPlan, value: Array, expected: Array, allowed: Array, wrong: Array
+) -> str:
     where = tuple(int(index) for index in np.argwhere(wrong)[0])
     return (
         f"{plan.request.function}: {int(wrong.sum())} of {wrong.size} elements of kernel {plan.kernel} "

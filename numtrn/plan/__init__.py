@@ -3,6 +3,17 @@
 from numtrn.plan.blocked import BlockedPlan
 from numtrn.plan.decide import DEFAULT_MIN_WORK, DTYPES, make_plan, threshold
 from numtrn.plan.records import Plan, Refusal
+from numtrn.plan.stages import ContractionPlan
 from numtrn.plan.tiling import Tiling
 
-__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "BlockedPlan", "Plan", "Refusal", "Tiling", "make_plan", "threshold"]
+__all__ = [
+    "DEFAULT_MIN_WORK",
+    "DTYPES",
+    "BlockedPlan",
+    "ContractionPlan",
+    "Plan",
+    "Refusal",
+    "Tiling",
+    "make_plan",
+    "threshold",
+]

@@ -14,7 +14,9 @@ from numtrn.plan import host
 from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, promise, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
+from numtrn.plan.path import order
 from numtrn.plan.records import Plan, Refusal
+from numtrn.plan.stages import ContractionPlan, Stage, Undecided, walk
 from numtrn.plan.structured import tile_structured
 from numtrn.plan.tiling import Tiling, tile_gemm
 from numtrn.plan.trsm import TRSM_LIMIT, tile_trsm
@@ -58,7 +60,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 def make_plan(
     request: Request, options: Options, target: str, probed: Mapping[str, str] = NOTHING
-) -> Plan | BlockedPlan | Refusal:
+) -> Plan | ContractionPlan | BlockedPlan | Refusal:
     """Decide who computes a request.
 
     Parameters
@@ -75,7 +77,7 @@ def make_plan(
 
     Returns
     -------
-    Plan, BlockedPlan or Refusal
+    Plan, ContractionPlan, BlockedPlan or Refusal
         All say why.
     """
     try:
@@ -87,6 +89,8 @@ def make_plan(
             raise _RefusedError("MP2 energies have no kernel yet")
         if isinstance(request, Solve | Cholesky):
             return _blocked(request, options, target, probed)
+        if isinstance(request, Contraction) and len(request.shapes) > 2:
+            return _contraction(request, options, target, probed)
         return _product(request, options, target, probed)
     except _RefusedError as refused:
         return Refusal(request=request, reason=str(refused))
@@ -135,6 +139,42 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
     )
+
+
+def _contraction(
+    request: Contraction, options: Options, target: str, probed: Mapping[str, str]
+) -> ContractionPlan:
+    """The plan of a contraction of several operands: each step decided by itself."""
+    chosen = order(request)
+    stages = tuple(_stage(step, options, target, probed) for step in walk(request, chosen))
+    plans = [stage.plan for stage in stages if stage.plan is not None]
+    if not plans:
+        tried = max(stages, key=lambda stage: stage.work)
+        raise _RefusedError(
+            f"{len(stages)} steps, none for a kernel; {tried.request.subscripts}: {tried.reason}"
+        )
+    return ContractionPlan(
+        request=request,
+        order=chosen,
+        stages=stages,
+        target=target,
+        chip=options.chip,
+        prediction=sum((plan.prediction for plan in plans), start=NO_TIME),
+        reason=max(plans, key=lambda plan: plan.gemm.work).reason,
+    )
+
+
+def _stage(step: Undecided, options: Options, target: str, probed: Mapping[str, str]) -> Stage:
+    """Who computes one step."""
+    plan, reason, work = None, step.why_none, step.request.work
+    kind = "elementwise product" if len(step.places) == 2 else "einsum"
+    if step.folding is not None:
+        kind, work = step.folding.kind, step.folding.gemm.work
+        try:
+            plan = _product(step.request, options, target, probed)
+        except _RefusedError as refused:
+            reason = str(refused)
+    return Stage(places=step.places, request=step.request, kind=kind, work=work, plan=plan, reason=reason)
 
 
 def _blocked(

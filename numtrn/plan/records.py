@@ -60,7 +60,13 @@ class Plan:
     @property
     def bound(self) -> float:
         """Promised componentwise error in units of u |A||B|."""
-        return self.scheme.bound(self.gemm.k)
+        return self.scheme.bound(self.gemm.k) + self.own_bound
+
+    @property
+    def own_bound(self) -> float:
+        """What sums over labels of one operand alone, made by the host, add to the product's bound."""
+        terms = 0 if self.folding is None else self.folding.summed_terms
+        return terms * self.scheme.own_unit / self.scheme.unit
 
     @property
     def measure(self) -> str:
@@ -93,7 +99,8 @@ class Plan:
         if self.folding is not None:
             fold = self.folding
             folds = (fold.batch or "-", fold.left or "-", fold.contracted, fold.right or "-")
-            lines.insert(3, "  folds     batch {}, m {}, k {}, n {}".format(*folds))
+            lines.insert(3, f"  folds     {fold.kind}: " + "batch {}, m {}, k {}, n {}".format(*folds))
+            lines[4:4] = _on_host(fold)
         if self.numpy_seconds is not None:
             lines.append(f"  NumPy     {_ms(self.numpy_seconds)} predicted from its speed on this machine")
         return "\n".join(lines)
@@ -129,6 +136,18 @@ class Refusal:
     def __str__(self) -> str:
         shapes = shape_text(self.request.shapes)
         return f"{self.request.function} {self.request.dtype} {shapes}: NumPy\n  reason    {self.reason}"
+
+
+def _on_host(fold: Folding) -> list[str]:
+    """What the host does to the operands of an einsum before the product."""
+    lines = []
+    for reading in fold.readings:
+        name = f"  host      operand {reading.place + 1} {reading.written!r}:"
+        if reading.summed:
+            lines.append(f"{name} summed over {', '.join(reading.summed)}")
+        if reading.copied:
+            lines.append(f"{name} {reading.copied:,} bytes copied, as no order of its labels is its memory's")
+    return lines
 
 
 def _ms(seconds: float) -> str:
