@@ -3,8 +3,9 @@
     python benchmarks/overhead.py [--rounds 200] [--calls 1000] [--size 4] [--cpu 1]
 
 Columns: the call alone, before anything is installed; then what is added with the layers installed and no
-block open, inside a block for which the call is too small, and inside one where the Python callback is asked
-and declines. The states take turns, and the least time of each counts. BLAS runs in one thread.
+block open, with a block open in another thread only, inside a block for which the call is too small, and
+inside one where the Python callback is asked and declines. The states take turns, and the least time of each
+counts. BLAS runs in one thread.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import gc
 import os
 import sys
+import threading
 import timeit
 from collections.abc import Callable
 
@@ -21,17 +23,18 @@ import scipy
 import scipy.linalg.blas as sb
 
 from numtrn import block, intercept
-from numtrn.intercept import cblas, einsum, fblas, matmul
+from numtrn.intercept import cblas, dispatchers, einsum, fblas, matmul
 from numtrn.options import Options
 from numtrn.session import Session
 
-LAYERS = (matmul, fblas, cblas, einsum)
+LAYERS = (matmul, fblas, cblas, einsum, dispatchers)
 HUGE = 1e30
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 
 
 def calls(size: int) -> dict[str, Callable[[], object]]:
     a, f = np.ones((size, size)), np.ones((size, size), order="F")
+    t = np.ones((size, size, size))
     return {
         "a @ b": lambda: a @ a,
         "np.dot": lambda: np.dot(a, a),
@@ -39,6 +42,11 @@ def calls(size: int) -> dict[str, Callable[[], object]]:
         "dgemm": lambda: sb.dgemm(1.0, f, f),
         "dsyrk": lambda: sb.dsyrk(1.0, f),
         "np.einsum": lambda: np.einsum("ij,jk->ik", a, a),
+        "optimize=": lambda: np.einsum("ij,jk->ik", a, a, optimize=True),
+        "3-D np.dot": lambda: np.dot(t, a),
+        "3-D inner": lambda: np.inner(t, a),
+        "tensordot": lambda: np.tensordot(t, a, 1),
+        "multi_dot": lambda: np.linalg.multi_dot([a, a, a]),
     }
 
 
@@ -70,6 +78,31 @@ class State:
             intercept.leave(self.token)
 
 
+class ElsewhereOnly(State):
+    """A block is open in another thread: the dispatchers hold ours, and this thread is not asked."""
+
+    def __init__(self) -> None:
+        super().__init__(installed=True)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        inside, self.leave = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self.stay, args=(inside,))
+        self.thread.start()
+        inside.wait()
+
+    def stay(self, inside: threading.Event) -> None:
+        """Keep a gate open until told."""
+        token = intercept.enter(HUGE)
+        inside.set()
+        self.leave.wait()
+        intercept.leave(token)
+
+    def __exit__(self, *_: object) -> None:
+        self.leave.set()
+        self.thread.join()
+
+
 class AskedInVain(State):
     """The thread's gate is open, but the block is that of another task: the callback declines."""
 
@@ -87,6 +120,7 @@ class AskedInVain(State):
 STATES = {
     "call alone": State(installed=False),
     "installed, no block": State(installed=True),
+    "in another thread": ElsewhereOnly(),
     "in a block, too small": State(installed=True, min_work=HUGE),
     "asked, declines": AskedInVain(),
 }

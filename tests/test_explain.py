@@ -12,6 +12,7 @@ a, b = np.ones((200, 300)), np.ones((300, 400))
 
 PLANNED = {
     "matmul": (lambda: numtrn.explain(np.matmul, a, b), (1, 200, 300, 400)),
+    "matmul out": (lambda: numtrn.explain(np.matmul, a, b, out=np.ones((200, 400))), (1, 200, 300, 400)),
     "matmul batched": (lambda: numtrn.explain(np.matmul, np.ones((5, 200, 300)), b), (5, 200, 300, 400)),
     "dot": (lambda: numtrn.explain(np.dot, a, b), (1, 200, 300, 400)),
     "method dot": (lambda: numtrn.explain(np.ndarray.dot, a, b), (1, 200, 300, 400)),
@@ -60,6 +61,7 @@ REFUSED = {
         lambda: numtrn.explain(np.ndarray.dot, np.ones((3, 4, 5)), np.ones((5, 6))),
         "cannot be reached",
     ),
+    "dot with a scalar": (lambda: numtrn.explain(np.dot, a, 2.0), "with a scalar"),
     "dot with a vector": (lambda: numtrn.explain(np.dot, a, b[:, 0]), "by GEMV or DOT"),
     "one operand": (lambda: numtrn.explain(np.einsum, "ij->ji", a), "multiplies nothing"),
     "mixed multi_dot": (

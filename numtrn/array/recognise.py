@@ -125,7 +125,7 @@ def _rows() -> dict[Any, Callable[..., Recognised]]:
     return rows | {getattr(np.linalg, name): row for name, row in newer.items() if hasattr(np.linalg, name)}
 
 
-def _matmul(a: Any, b: Any, /, axes: Any = None, **other: Any) -> Recognised:
+def _matmul(a: Any, b: Any, /, axes: Any = None, out: Any = None, **other: Any) -> Recognised:
     a, b = np.asarray(a), np.asarray(b)
     if axes is not None or other:
         given = ", ".join(f"{name}=" for name in ("axes", *other))
@@ -154,7 +154,9 @@ def _matmul(a: Any, b: Any, /, axes: Any = None, **other: Any) -> Recognised:
         )
         return Operands(inputs=tuple(stacked))
 
-    return Recognised(request=request, shape=lead + rows + columns, operands=operands)
+    return Recognised(
+        request=request, shape=lead + rows + columns, operands=operands if out is None else None
+    )
 
 
 def _form(read: Callable[..., Form], *args: Any, **kwargs: Any) -> Recognised:
@@ -170,6 +172,9 @@ def _form(read: Callable[..., Form], *args: Any, **kwargs: Any) -> Recognised:
 
 def _dot(read: Callable[..., Form], *args: Any, **kwargs: Any) -> Recognised:
     """``np.dot`` or ``np.inner``: of two matrices BLAS's product, of more axes a contraction."""
+    if any(np.ndim(operand) == 0 for operand in (*args, *kwargs.values())[:2]):
+        arrays = [np.asarray(operand) for operand in (*args, *kwargs.values())[:2]]
+        return _routine("numpy.dot", arrays, "a product with a scalar, bound by memory", contraction=True)
     form = read(*args, **kwargs)
     a, b = form.arrays
     if a.ndim > 2 or b.ndim > 2:
@@ -198,13 +203,14 @@ def _multi_dot(arrays: Any, *, out: Any = None) -> Recognised:
     return _form(forms.multi_dot, arrays, out=out)
 
 
-def _vectors(name: str, first: Any, second: Any, /, **other: Any) -> Recognised:
+def _vectors(name: str, first: Any, second: Any, /, out: Any = None, **other: Any) -> Recognised:
     if other:
         given = ", ".join(f"{keyword}=" for keyword in other)
         arrays = np.asarray(first), np.asarray(second)
         reason = f"{given} was given: only the call itself tells"
         return _routine(f"numpy.{name}", arrays, reason, contraction=True)
-    return _form(partial(forms.vectors, name), first, second)
+    recognised = _form(partial(forms.vectors, name), first, second)
+    return recognised if out is None else replace(recognised, operands=None)
 
 
 def _linalg_vecdot(first: Any, second: Any, /, *, axis: int = -1) -> Recognised:
