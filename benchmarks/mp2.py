@@ -21,15 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sliced
 from tabulate import tabulate
 
 from numtrn.interp import modules
 from numtrn.interp.clock import Timeline, of_shape, time_kernel
 from numtrn.interp.clock.picture import merged
 from numtrn.machine import CHIPS, Chip
+from numtrn.options import Options
+from numtrn.plan import Mp2Plan, make_plan
+from numtrn.plan.decide import make_tilings
+from numtrn.plan.mp2 import epilogue_seconds
 from numtrn.plan.mp2_tiling import PairTiling, predict_pairs, tile_blocks, tile_pairs
 from numtrn.plan.rank_k import tile_rank_k
 from numtrn.plan.tiling import TILE, tile_gemm
+from numtrn.request import Mp2
 from numtrn.targets.load import load_kernel
 
 CASES = {"small": (16, 112, 384), "medium": (64, 448, 1536)}
@@ -155,6 +161,57 @@ def rows(cases: Iterable[str], chips: Iterable[Chip]) -> list[Row]:
     return found
 
 
+@dataclass(frozen=True)
+class Exact:
+    """float64-accurate energies of a case on a chip, in milliseconds: products of digits, block by block."""
+
+    case: str
+    chip: Chip
+    slices: int
+    planes: float
+    products: float
+    link: float
+    host: float
+
+    @property
+    def bound(self) -> float:
+        """What TensorE needs for all products of digits of all pairs."""
+        digit_products = self.slices * (self.slices + 1) // 2
+        return bound_ms(*CASES[self.case], self.chip) / self.chip.fp32_passes * digit_products
+
+    def line(self) -> list[str]:
+        """Of its table."""
+        device = self.planes + self.products
+        figures = (device, self.planes, self.bound, self.link, self.host)
+        share = f"{self.bound / device:.1%}"
+        return [self.case, self.chip.name, str(self.slices), *(f"{ms:,.1f}" for ms in figures), share]
+
+
+def exact(case: str, chip: Chip) -> Exact:
+    """Every launch of the plan's products on the clock, as benchmarks/sliced.py times them."""
+    o, v, x = CASES[case]
+    request = Mp2(function="", dtype="float64", nocc=(o, o), nvir=(v, v), naux=x)
+    plan = make_plan(request, Options(min_work=0, chip=chip.name), "interpreter")
+    assert isinstance(plan, Mp2Plan)
+    slices = plan.scheme.normwise_slices(x)
+    assert slices is not None
+    made = multiplied = 0.0
+    for gemm, count in plan.products:
+        (tiling,) = make_tilings(gemm, plan.scheme, chip, slices)
+        if gemm.structure == "syrk":
+            row = sliced.syrk("", tiling, gemm.n, chip)
+            made += count * row.planes
+        else:
+            row = sliced.product("", tiling, chip)
+            _, left, k, right = tiling.pieces
+            side = sliced.planes(tiling, "lhs", True, chip).total_ns / 1e6
+            made += count * k * (left + right) * side
+        multiplied += count * row.gemm
+    return Exact(
+        case, chip, slices, made, multiplied, plan.prediction.link * 1e3, epilogue_seconds(request) * 1e3
+    )
+
+
 def plot(chip: Chip, path: Path) -> None:
     """The small case, fused above unfused, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -201,6 +258,8 @@ share them. tensor ... dma: share of the time in which each works.
 T written: rank_k and gemm. read: mp2_pairs with integrals given. k = 5: an epilogue of 5 VectorE cycles an
 element. times: unfused, with the faster epilogue, over fused. link: B and energies to the device, sums of
 partitions back. calls: 1 ms each.
+float64: products of digits in blocks of orbitals, and their planes. bound: TensorE's for all products of
+digits of the pairs. link: words of B for each block, words of T back. host: the epilogue, 5 ns an element.
 Predictions from published figures; none has been confirmed by a device of ours."""
 
 
@@ -221,6 +280,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print()
     heads = ("case", "chip", "fused ms", "T written", "read", "k = 5", "times", "link ms", "calls ms")
     print(tabulate([row.unfused() for row in found], heads, tablefmt="plain", disable_numparse=True))
+    print()
+    heads = ("case", "chip", "digits", "float64 ms", "planes", "bound ms", "link ms", "host ms", "share")
+    lines = [exact(case, chip).line() for case in known.case or CASES for chip in chips]
+    print(tabulate(lines, heads, tablefmt="plain", disable_numparse=True))
     print()
     print(NOTES)
 
