@@ -236,7 +236,7 @@ class Result:
     gemm
         Whether a GEMM is inside.
     kernel
-        Whether a kernel computed it, or a step of it.
+        Whether a kernel computed it, or a step of it; of one with a GEMM inside, a step that is a GEMM.
     reason
         Of the session's record, where NumPy computed all of it.
     error
@@ -257,16 +257,24 @@ def measure(entry: Entry, dtype: str, sizes: dict[str, int] | None = None) -> Re
     operands = entry.operands(sizes, dtype)
     with numtrn.enabled(target="interpreter", min_work=0, strict=True) as session:
         value = np.einsum(entry.string, *operands)
-    calls = [call for call in session.calls if call.route == "kernel"]
+        plan = numtrn.explain(np.einsum, entry.string, *operands)
+    inside = gemm_inside(entry, sizes)
+    kernel = any(call.route == "kernel" for call in session.calls) and (not inside or has_gemm(plan))
     reasons = [call.reason for call in session.calls] or ["never asked: one operand multiplies nothing"]
     return Result(
         entry=entry,
         dtype=dtype,
-        gemm=gemm_inside(entry, sizes),
-        kernel=bool(calls),
-        reason="" if calls else reasons[-1],
+        gemm=inside,
+        kernel=kernel,
+        reason="" if kernel else reasons[-1],
         error=excess(value, entry, sizes, operands, session.calls),
     )
+
+
+def has_gemm(plan: Any) -> bool:
+    """Whether kernels compute a product with m, n and k larger than one, in one of the steps of a plan."""
+    gemms = [step.gemm for step in getattr(plan, "plans", (plan,)) if hasattr(step, "gemm")]
+    return any(min(gemm.m, gemm.n, gemm.k) > 1 for gemm in gemms)
 
 
 def excess(value: Any, entry: Entry, sizes: dict[str, int], operands: Sequence[Any], calls: Any) -> float:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from census import Entry
 
+import numtrn
+
 ENTRIES = census.read()
 PRODUCTS = [entry for entry in ENTRIES if entry.kind.startswith(("GEMM", "three"))]
 KERNEL_SHARE = 0.95
@@ -127,6 +129,23 @@ def test_extents(entry):
     assert all(least <= size <= most for size in sizes.values())
     assert len(set(sizes.values())) == len(sizes) or len(sizes) > 5
     assert sizes == entry.small()
+
+
+PLANNED = {
+    "pi,pq,qj->ij": True,
+    "ij,jk->ik": True,
+    "ijab,jkbc,kc->ia": False,
+    "ij,j->i": False,
+    "i,j->ij": False,
+}
+
+
+@pytest.mark.parametrize(("string", "gemm"), PLANNED.items())
+def test_a_plan_of_vectors_alone_has_no_gemm(string, gemm):
+    entry = Entry(string, "", "")
+    operands = entry.operands(entry.small(), "float64")
+    with numtrn.enabled(target="interpreter", min_work=0):
+        assert census.has_gemm(numtrn.explain(np.einsum, string, *operands)) == gemm
 
 
 # ---- The oracle ----
