@@ -54,6 +54,8 @@ def multiply(plan: Plan, operands: Operands, engine: KernelEngine, *, silent: bo
     """
     with np.errstate(all="ignore"):  # the caller's settings are for NumPy's own arithmetic
         a, b = as_gemm(plan, operands)
+    if plan.folding is not None:
+        engine.copied += plan.folding.copied
     with np.errstate(all="ignore") if silent else nullcontext():
         return gemm(plan.scheme, a, b, engine, structure=plan.gemm.structure)
 

@@ -158,6 +158,7 @@ def _record(
             slices=outcome.slices,
             bound=_bound(plan, outcome),
             host_work=outcome.host_work,
+            copied=outcome.copied,
             work=plan.work if isinstance(plan, ContractionPlan) else request.work,
         )
     block.session.record(call)

@@ -52,6 +52,8 @@ class Outcome:
         What the data made of the plan; may be empty.
     host_work
         Multiply-adds of a contraction's steps that NumPy computed.
+    copied
+        Bytes of operands that the host copied to lay them out for kernels; making words of float64 is none.
     errors
         Of pair energies: the bound of each, (nocc, nocc), of direct and exchange alike.
     """
@@ -65,6 +67,7 @@ class Outcome:
     underflow: float
     note: str
     host_work: int = 0
+    copied: int = 0
     errors: Array | None = None
 
 
@@ -116,6 +119,7 @@ def _of_pairs(engine: KernelEngine, sums: PairSums) -> Outcome:
         bound=sums.bound,
         underflow=0.0,
         note=sums.note,
+        copied=engine.copied,
         errors=sums.errors,
     )
 
@@ -130,4 +134,5 @@ def _outcome(engine: KernelEngine, value: Array, computed: Product | Blocked | C
         bound=computed.bound,
         underflow=computed.underflow,
         note=computed.note,
+        copied=engine.copied,
     )

@@ -52,6 +52,8 @@ class Call:
         Whether a kernel was tried and failed, so that NumPy computed the call.
     host_work
         Multiply-adds of a contraction's steps that NumPy computed, among `work`.
+    copied
+        Bytes of operands that the host copied to lay them out for kernels; making words of float64 is none.
     """
 
     function: str
@@ -72,6 +74,7 @@ class Call:
     bound: str | None = None
     failed: bool = False
     host_work: int = 0
+    copied: int = 0
 
     def by_kernel(self, **figures: Any) -> Call:
         """The same call on the kernel route, with the figures of its launches."""

@@ -142,3 +142,17 @@ def test_a_wrong_kernel_is_found(monkeypatch, rng):
         numtrn.enabled(target="interpreter", min_work=0, verify=True),
     ):
         np.einsum("ij,jk,kl->il", *operands)
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "shapes", "copied"),
+    [
+        ("ij,jk->ik", [(128, 256), (256, 128)], 0),
+        ("iajb,kb->iajk", [(4, 8, 4, 128), (128, 128)], 0),
+        ("iajb,kalb->ikjl", [(16, 8, 8, 16), (16, 8, 8, 16)], 2 * 4 * 16 * 8 * 8 * 16),
+    ],
+)
+def test_copies_on_the_host_are_counted(subscripts, shapes, copied, rng):
+    """Of float32 operands whose extents are those of a launch; the last ones lie in no order that folds."""
+    call = check(subscripts, [rng.standard_normal(shape).astype(np.float32) for shape in shapes])
+    assert call.copied == copied

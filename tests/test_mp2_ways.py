@@ -26,7 +26,7 @@ def cases():
             yield pytest.param(name, way, marks=[pytest.mark.long] if slow else [])
 
 
-@pytest.mark.parametrize(("name", "way"), cases())
+@pytest.mark.parametrize(("name", "way"), list(cases()))
 def test_energies_are_pyscfs(name, way):
     found, session = mp2_ways.difference(prepare(name), way, "full")
     assert found <= ALLOWED

@@ -117,6 +117,8 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
     assert isinstance(gemm, Gemm)
     if gemm.work == 0:  # np.ones((3, 0)) @ np.ones((0, 3))
         raise _RefusedError(f"nothing to multiply: batch {gemm.batch}, m {gemm.m}, k {gemm.k}, n {gemm.n}")
+    if gemm.batch > 1 and gemm.m == gemm.n == 1:  # 'ab,ab->a': a launch would hold one element of each
+        raise _RefusedError(f"{gemm.batch:,} inner products of {gemm.k:,}: no matrix among them")
     _large_enough(gemm.work, options, target)
     if options.min_work is None and min(gemm.m, gemm.n) < THIN:
         raise _RefusedError(f"m = {gemm.m}, n = {gemm.n}: thinner than {THIN}, bound by reading its operands")
