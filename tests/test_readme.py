@@ -42,3 +42,10 @@ def test_the_plan_reads_as_shown():
 def test_linked_files_exist():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_steps_of_a_contraction_read_as_shown():
+    page = (ROOT / "docs" / "contractions.md").read_text()
+    code, shown = (found.group(1) for found in re.finditer(r"```(?:python)?\n(.*?)```", page, re.DOTALL))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == shown

@@ -32,11 +32,14 @@ class Prediction:
         Transfers between host and device.
     fixed
         Host calls.
+    bytes
+        Moved over the link, both ways.
     """
 
     device: float
     link: float
     fixed: float
+    bytes: int = 0
 
     @property
     def total(self) -> float:
@@ -44,16 +47,25 @@ class Prediction:
         return self.device + self.link + self.fixed
 
     def __str__(self) -> str:
-        parts = ((self.device, "device"), (self.link, "link"), (self.fixed, "calls"))
+        link = f"link ({self.bytes / 1e6:,.1f} MB)" if self.bytes else "link"
+        parts = ((self.device, "device"), (self.link, link), (self.fixed, "calls"))
         return " + ".join(f"{seconds * 1e3:.3g} ms {name}" for seconds, name in parts)
 
     def __add__(self, other: Prediction) -> Prediction:
         return Prediction(
-            device=self.device + other.device, link=self.link + other.link, fixed=self.fixed + other.fixed
+            device=self.device + other.device,
+            link=self.link + other.link,
+            fixed=self.fixed + other.fixed,
+            bytes=self.bytes + other.bytes,
         )
 
     def __mul__(self, times: int) -> Prediction:
-        return Prediction(device=times * self.device, link=times * self.link, fixed=times * self.fixed)
+        return Prediction(
+            device=times * self.device,
+            link=times * self.link,
+            fixed=times * self.fixed,
+            bytes=times * self.bytes,
+        )
 
 
 def predict(tiling: Tiling, passes: int, chip: Chip) -> Prediction:
@@ -73,6 +85,7 @@ def predict(tiling: Tiling, passes: int, chip: Chip) -> Prediction:
         device=tiling.launches * _kernel_seconds(tiling, passes, chip),
         link=tiling.launches * link,
         fixed=tiling.launches * chip.launch_seconds,
+        bytes=tiling.launches * (tiling.bytes_in + tiling.bytes_out),
     )
 
 
@@ -103,6 +116,7 @@ def predict_words(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
         device=cutting + sum(count * _kernel_seconds(t, 1, chip) for count, t in counted),
         link=elements * size / chip.link_in_bytes_per_second + out / chip.link_out_bytes_per_second,
         fixed=(pieces + launches) * chip.launch_seconds,
+        bytes=round(elements * size) + out,
     )
 
 

@@ -253,7 +253,12 @@ def predict_pairs(tiling: PairTiling, chip: Chip) -> Prediction:
     """Predicted seconds of all launches: each what its busiest engine needs, and its fixed costs."""
     device = sum(launch.count * _launch_seconds(launch, chip, tiling.tf32) for launch in tiling.launches)
     link = tiling.bytes_in / chip.link_in_bytes_per_second + tiling.bytes_out / chip.link_out_bytes_per_second
-    return Prediction(device=device, link=link, fixed=tiling.count * chip.launch_seconds)
+    return Prediction(
+        device=device,
+        link=link,
+        fixed=tiling.count * chip.launch_seconds,
+        bytes=tiling.bytes_in + tiling.bytes_out,
+    )
 
 
 def _launch_seconds(launch: PairLaunch, chip: Chip, tf32: bool) -> float:
