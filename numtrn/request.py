@@ -220,7 +220,8 @@ class Contraction:
     finder
         opt_einsum's path finder for the plan to ask, such as ``"auto"``, ``"greedy"`` or ``"optimal"``.
     memory_limit
-        Most elements of an intermediate result; None: as many as the largest operand or the result has.
+        Most elements of an intermediate result; None: as many as the largest operand or the result has, or
+        2^17 where they are smaller.
     """
 
     function: str

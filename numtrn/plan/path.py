@@ -1,7 +1,8 @@
 """In which order a contraction of several operands takes them, two at a time, and what that costs.
 
 The finders are opt_einsum's (D. Smith and J. Gray, J. Open Source Softw. 3, 753 (2018)), under the limit that
-NumPy's own paths keep by default: no intermediate result larger than the largest operand or the result.
+NumPy's own paths keep by default: no intermediate result larger than the largest operand or the result. Small
+ones are always allowed, so that small contractions need not be computed all at once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from math import prod
 from numtrn.request import Contraction
 
 __all__ = ["Order", "Pairing", "order", "pairings"]
+
+
+ALWAYS_ALLOWED = 2**17
+"""Elements that an intermediate result may always have, unless the call itself sets a limit: 1 MiB of float64."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +70,8 @@ def order(request: Contraction) -> Order:
     inputs, output = request.subscripts.split("->")
     extents = request.extents
     sizes = [prod(shape) for shape in request.shapes]
-    limit = request.memory_limit or max(*sizes, prod(extents[label] for label in output))
+    result = prod(extents[label] for label in output)
+    limit = request.memory_limit or max(*sizes, result, ALWAYS_ALLOWED)
     path = _checked(request.path, len(sizes)) if request.path is not None else _found(request, limit)
     results = [
         prod(extents[label] for label in pairing.kept)
