@@ -17,7 +17,7 @@ __all__ = ["Order", "Pairing", "order", "pairings"]
 
 
 ALWAYS_ALLOWED = 2**17
-"""Elements that an intermediate result may always have, unless the call itself sets a limit: 1 MiB of float64."""
+"""Elements that an intermediate result may always have, unless the call sets a limit: 1 MiB of float64."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
