@@ -133,6 +133,20 @@ def test_an_intermediate_result_that_underflows_is_numpys(dtype):
     np.testing.assert_allclose(value, 8e-200, rtol=1e-13)
 
 
+def test_work_is_that_of_the_steps_whoever_computes(rng):
+    """Two products of 20^3; the single loop would have 20^4 turns."""
+    a, b, c = (rng.standard_normal((20, 20)) for _ in range(3))
+    bad = np.where(np.eye(20), np.nan, c)
+    with numtrn.enabled(target="interpreter", min_work=10_000) as refused:
+        np.einsum("ij,jk,kl->il", a, b, c, optimize=True)
+    with numtrn.enabled(target="interpreter", min_work=0) as session:
+        np.einsum("ij,jk,kl->il", a, b, bad, optimize=True)
+        np.einsum("ij,jk,kl->il", a, b, c, optimize=True)
+    assert [call.route for call in (*refused.calls, *session.calls)] == ["numpy", "numpy", "kernel"]
+    assert {call.work for call in (*refused.calls, *session.calls)} == {2 * 20**3}
+    assert session.kernel_share == 0.5
+
+
 def test_what_underflows_harmlessly_is_a_kernels():
     a, b, c = (np.full((4, 4), size, "float32") for size in (1e-25, 1e-25, 1.0))
     a[0], b[:, 0] = 1, 1

@@ -94,7 +94,7 @@ def make_plan(
             return _contraction(request, options, target, probed)
         return _product(request, options, target, probed)
     except _RefusedError as refused:
-        return Refusal(request=request, reason=str(refused))
+        return Refusal(request=request, reason=str(refused), steps_work=refused.steps_work)
 
 
 AnyPlan: TypeAlias = Plan | ContractionPlan | BlockedPlan | Mp2Plan
@@ -103,6 +103,10 @@ AnyPlan: TypeAlias = Plan | ContractionPlan | BlockedPlan | Mp2Plan
 
 class _RefusedError(Exception):
     """A request is none for a kernel; the text says why."""
+
+    def __init__(self, reason: str, steps_work: int | None = None) -> None:
+        super().__init__(reason)
+        self.steps_work = steps_work
 
 
 def _product(request: Gemm | Contraction, options: Options, target: str, probed: Mapping[str, str]) -> Plan:
@@ -156,7 +160,8 @@ def _contraction(
     if not plans:
         tried = max(stages, key=lambda stage: stage.work)
         raise _RefusedError(
-            f"{len(stages)} steps, none for a kernel; {tried.request.subscripts}: {tried.reason}"
+            f"{len(stages)} steps, none for a kernel; {tried.request.subscripts}: {tried.reason}",
+            steps_work=sum(stage.work for stage in stages),
         )
     return ContractionPlan(
         request=request,
