@@ -66,7 +66,7 @@ def run_contraction(plan: ContractionPlan, operands: Operands, engine: KernelEng
     Raises
     ------
     Declined
-        When the data let no step be a kernel's, or are not finite.
+        When the data let no step be a kernel's, are not finite, or over- or underflow on the way.
     """
     if not all(np.isfinite(array).all() for array in operands.inputs):
         raise Declined("NaN or Inf: what becomes of them is for the order in which NumPy multiplies")
@@ -83,6 +83,9 @@ def run_contraction(plan: ContractionPlan, operands: Operands, engine: KernelEng
     result = left[0]
     if not np.isfinite(result.value).all():
         raise Declined("the result overflows, or an intermediate one: NumPy multiplies in its own order")
+    limits = np.finfo(plan.request.dtype)
+    if result.faded > max(float(limits.tiny), float(limits.eps) / 2 * _largest(result.value)):
+        raise Declined("an intermediate result underflows: NumPy multiplies in its own order")
     return Contracted(
         value=result.value,
         slices=work.slices,
@@ -95,16 +98,27 @@ def run_contraction(plan: ContractionPlan, operands: Operands, engine: KernelEng
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """An operand or an intermediate result: off by at most bound u times its terms' sizes, and lost."""
+    """An operand or an intermediate result: off by at most bound u times its terms' sizes, and lost.
+
+    Beside that, ``faded`` is what underflow of the dtype itself may have taken from any of its elements.
+    """
 
     value: Array
     bound: float = 0.0
     lost: float = 0.0
+    faded: float = 0.0
 
     @property
     def largest(self) -> float:
         """Its largest element, for what may vanish."""
-        return float(np.abs(self.value).max(initial=0.0)) + self.lost
+        return _largest(self.value) + self.lost
+
+
+def _largest(value: Array) -> float:
+    """Size of the largest element; of real ones without an array of sizes."""
+    if value.dtype.kind == "c":
+        return float(np.abs(value).max(initial=0.0))
+    return max(float(value.max(initial=0.0)), -float(value.min(initial=0.0)))
 
 
 @dataclass(slots=True)
@@ -149,15 +163,15 @@ class _Work:
         factor = (1 + bound * unit) * prod(1 + term.bound * unit for term in taken)
         first_order = bound + sum(term.bound for term in taken)
         total = first_order + max(0.0, (factor - 1) / unit - first_order)
-        lost = vanished
-        if any(term.lost for term in taken):
+        terms = _terms(step)
+        lost, faded = vanished, terms * float(np.finfo(value.dtype).smallest_subnormal)
+        if any(term.lost or term.faded for term in taken):
             sizes = [term.largest for term in taken]
-            terms = _terms(step)
-            lost += sum(
-                terms * term.lost * prod(sizes[:place] + sizes[place + 1 :])
-                for place, term in enumerate(taken)
-            )
-        return _Term(value, total, lost)
+            for place, term in enumerate(taken):
+                others = terms * prod(sizes[:place] + sizes[place + 1 :])
+                lost += others * term.lost
+                faded += others * term.faded
+        return _Term(value, total, lost, faded)
 
 
 def _terms(step: Stage) -> int:

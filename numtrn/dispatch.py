@@ -75,7 +75,7 @@ def attempt_in(block: OpenBlock, request: Request, operands: Operands) -> Comput
     """The same, with the plan and all that came of it."""
     plan = make_plan(request, block.options, block.target.name, block.refusals)
     if isinstance(plan, Refusal):
-        refuse_in(block, request, plan.reason)
+        _record(block, request, reason=plan.reason, work=plan.work)
         return None
     return _run(block, plan, operands)
 
@@ -90,13 +90,13 @@ def _run(block: OpenBlock, plan: AnyPlan, operands: Operands) -> Computed | None
     try:
         outcome = launch(plan, operands, block.target)
     except Declined as declined:
-        _record(block, plan.request, reason=declined.reason)
+        _record(block, plan.request, reason=declined.reason, work=_work(plan))
         return None
     except Exception as cause:
         _fail(block, plan, cause)
         return None
     except BaseException as cause:
-        _record(block, plan.request, reason=f"ended by {type(cause).__name__}", failed=True)
+        _record(block, plan.request, reason=f"ended by {type(cause).__name__}", work=_work(plan), failed=True)
         raise
     seconds = time.perf_counter() - start
     reason = "; ".join(filter(None, (plan.reason, outcome.note)))
@@ -109,7 +109,7 @@ def _run(block: OpenBlock, plan: AnyPlan, operands: Operands) -> Computed | None
 def _fail(block: OpenBlock, plan: AnyPlan, cause: Exception) -> None:
     """Record a failed kernel; raise under strict, otherwise warn once for each cause."""
     what = f"kernel {plan.kernel} failed on {block.target.name}: {type(cause).__name__}: {cause}"
-    _record(block, plan.request, reason=f"failed: {what}", failed=True)
+    _record(block, plan.request, reason=f"failed: {what}", work=_work(plan), failed=True)
     if block.options.strict:
         raise KernelError(
             f"{plan.request.function}: {what}. Without strict=True NumPy computes it"
@@ -134,6 +134,7 @@ def _record(
     plan: AnyPlan | None = None,
     outcome: Outcome | None = None,
     seconds: float | None = None,
+    work: int | None = None,
     failed: bool = False,
 ) -> None:
     call = Call(
@@ -142,7 +143,7 @@ def _record(
         dtype=request.dtype,
         route="numpy",
         reason=reason,
-        work=request.work,
+        work=request.work if work is None else work,
         contraction=not isinstance(request, Routine) or request.contraction,
         target=block.target.name,
         chip=block.target.chip.name,
@@ -159,9 +160,14 @@ def _record(
             bound=_bound(plan, outcome),
             host_work=outcome.host_work,
             copied=outcome.copied,
-            work=plan.work if isinstance(plan, ContractionPlan) else request.work,
+            work=_work(plan),
         )
     block.session.record(call)
+
+
+def _work(plan: AnyPlan) -> int:
+    """Multiply-adds of a call, whoever computes it in the end."""
+    return plan.work if isinstance(plan, ContractionPlan) else plan.request.work
 
 
 def _bound(plan: AnyPlan, outcome: Outcome) -> str:

@@ -145,10 +145,10 @@ class Form(NamedTuple):
                 return unserved(array.dtype)
         if dtype.char not in KERNELS or not dtype.isnative:
             return unserved(dtype)
-        if not all(np.can_cast(array, dtype, self.casting) for array in self.arrays):
-            raise NotACallError(f"an operand cannot be cast to {dtype} under {self.casting!r}")
         if self.stepwise and self._depends_on_steps():
             return "the type of the result depends on the order in which NumPy contracts"
+        if not all(np.can_cast(array, dtype, self.casting) for array in self.arrays):
+            raise NotACallError(f"an operand cannot be cast to {dtype} under {self.casting!r}")
         if self.out is not None:
             self._check_out(self.out, dtype)
         return self.reason

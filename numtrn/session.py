@@ -34,7 +34,8 @@ class Call:
     reason
         Why it went there, in words and figures.
     work
-        Multiply-adds of the operation asked for.
+        Multiply-adds of the operation asked for; of a contraction of several operands those of the steps of
+        its plan, whoever computes it.
     seconds
         Wall time of the call on this machine, host part included; None where it was not measured.
         On the interpreter this is the interpreter's own time, which says nothing about a device.

@@ -95,7 +95,8 @@ def read_tensordot(first: Shape, second: Shape, axes: Any) -> Reading:
     >>> read_tensordot((2, 3, 4), (4, 2, 5), ((0, 2), (1, 0))).subscripts
     'abc,cad->bd'
     """
-    if not isinstance(axes, list | tuple | np.ndarray):  # an iterator could not be read twice
+    is_count = isinstance(axes, np.ndarray) and axes.ndim == 0
+    if is_count or not isinstance(axes, list | tuple | np.ndarray):  # an iterator could not be read twice
         count = index(axes)
         return _read_axes(first, second, tuple(range(-count, 0)), tuple(range(count)))
     ours, theirs = (
@@ -134,6 +135,11 @@ def read_chain(shapes: tuple[Shape, ...]) -> Reading:
         raise ValueError(f"multi_dot multiplies matrices, and vectors at its ends; got shapes {shapes}")
     if any(one[-1] != next_one[0] for one, next_one in pairwise(shapes)):
         raise ValueError(f"multi_dot multiplies matrices whose extents agree; got shapes {shapes}")
+    if len(shapes) >= len(LABELS):
+        raise ValueError(
+            f"one contraction is read of at most {len(LABELS) - 1} matrices, a letter for each extent; "
+            f"got {len(shapes)}. NumPy multiplies them two by two, and each product is caught by itself"
+        )
     edges = LABELS[: len(shapes) + 1]
     terms = [edges[place : place + 2] for place in range(len(shapes))]
     terms[0] = terms[0][-len(shapes[0]) :]
@@ -292,6 +298,8 @@ def _check(terms: Sequence[str], output: str, operands: Sequence[Array]) -> None
     for term, operand in zip(terms, operands, strict=True):
         if len(term) != operand.ndim:
             raise ValueError(f"einsum's term {term!r} names {len(term)} axes; its operand has {operand.ndim}")
+        if len({*zip(term, operand.shape, strict=True)}) != len(set(term)):  # 'ii' of (1, 3)
+            raise ValueError(f"einsum's term {term!r} takes a diagonal of two extents, {operand.shape}")
         for label, extent in zip(term, operand.shape, strict=True):
             if extent != 1 and extents.setdefault(label, extent) != extent:
                 raise ValueError(f"einsum's label {label!r} has two extents, {extents[label]} and {extent}")

@@ -121,6 +121,39 @@ def test_an_intermediate_result_that_overflows_is_numpys(rng):
     np.testing.assert_array_equal(value, np.einsum("ij,jk,kl->il", a, b, c))
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_an_intermediate_result_that_underflows_is_numpys(dtype):
+    """In the order of least work the first product is 1e-400; NumPy's single loop has 1e-200 in its place."""
+    a, b, c = np.full((3, 4), 1e-200, dtype), np.full((4, 2), 1e-200, dtype), np.full((2, 9), 1e200, dtype)
+    with numtrn.enabled(target="interpreter", min_work=0, strict=True) as session:
+        value = np.einsum("ij,kl,jk->il", a, c, b)
+    assert session.calls[-1].route == "numpy"
+    assert "underflows" in session.calls[-1].reason
+    np.testing.assert_array_equal(value, np.einsum("ij,kl,jk->il", a, c, b))
+    np.testing.assert_allclose(value, 8e-200, rtol=1e-13)
+
+
+def test_work_is_that_of_the_steps_whoever_computes(rng):
+    """Two products of 20^3; the single loop would have 20^4 turns."""
+    a, b, c = (rng.standard_normal((20, 20)) for _ in range(3))
+    bad = np.where(np.eye(20), np.nan, c)
+    with numtrn.enabled(target="interpreter", min_work=10_000) as refused:
+        np.einsum("ij,jk,kl->il", a, b, c, optimize=True)
+    with numtrn.enabled(target="interpreter", min_work=0) as session:
+        np.einsum("ij,jk,kl->il", a, b, bad, optimize=True)
+        np.einsum("ij,jk,kl->il", a, b, c, optimize=True)
+    assert [call.route for call in (*refused.calls, *session.calls)] == ["numpy", "numpy", "kernel"]
+    assert {call.work for call in (*refused.calls, *session.calls)} == {2 * 20**3}
+    assert session.kernel_share == 0.5
+
+
+def test_what_underflows_harmlessly_is_a_kernels():
+    a, b, c = (np.full((4, 4), size, "float32") for size in (1e-25, 1e-25, 1.0))
+    a[0], b[:, 0] = 1, 1
+    call = check("ij,jk,kl->il", (a, b, c), strict=True)
+    assert call.route == "kernel"
+
+
 def test_own_sums_that_overflow_are_left_to_numpy():
     a = np.full((3, 4, 5), 1e308)
     b = np.full((5, 6), 1e-300)

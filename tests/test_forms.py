@@ -85,6 +85,7 @@ def multiply_adds(words, shapes, optimize):
         lambda: forms.multi_dot([A, A, B]),
         lambda: forms.multi_dot(iter([A, B])),
         lambda: forms.tensordot(A, B, 3),
+        lambda: forms.einsum("ii,ij,jk->k", np.ones((1, 3)), A, B),
         lambda: forms.vectors("vecmat", A, A),
         lambda: forms.einsum("ij,jk", A, B, dtype="f").request(),
         lambda: forms.einsum("ij,jk", A, B, out=np.ones((3, 4))).request(),
@@ -110,6 +111,22 @@ def test_reasons():
         request = form.request()
         assert isinstance(request, Routine)
         assert words in request.reason
+
+
+def test_axes_of_tensordot_may_be_an_array_without_axes():
+    assert forms.tensordot(T, np.ones((4, 5)), np.array(1)).reading.subscripts == "abc,cd->abd"
+
+
+def test_chains_of_more_matrices_than_letters_say_so():
+    with pytest.raises(ValueError, match="at most 51 matrices"):
+        forms.multi_dot([np.ones((2, 2))] * 52)
+    assert len(forms.multi_dot([np.ones((2, 2))] * 51).request().path) == 50
+
+
+def test_a_cast_that_only_numpys_order_can_judge_is_no_error():
+    """NumPy contracts pairs before it casts: this is a call that it computes."""
+    form = forms.einsum("ij,jk->ik", A.astype("D"), B, dtype="F", optimize=True)
+    assert "depends on the order" in form.request().reason
 
 
 @pytest.mark.parametrize("optimize", [True, "optimal", "greedy", [(0, 2), (0, 1)]])

@@ -57,6 +57,11 @@ def field(name="H2O", basis="sto-3g", fitted=False):
     return converged(name, basis, fitted).copy()
 
 
+def again(energy):
+    """What PySCF's own code gives a second time: its threads add in any order."""
+    return pytest.approx(energy, rel=0, abs=1e-13)
+
+
 def components(solver):
     return np.array([solver.e_corr, solver.e_corr_os, solver.e_corr_ss, solver.emp2_scs])
 
@@ -316,7 +321,7 @@ def test_generalised_references_are_pyscfs():
     reference = mp.GMP2(mean).run()
     with numtrn.pyscf.enabled() as session:
         solver = mp.GMP2(mean).run()
-    assert solver.e_corr == reference.e_corr
+    assert solver.e_corr == again(reference.e_corr)
     (reason,) = reasons(session, "pyscf.mp.gmp2.kernel")
     assert "two-component" in reason
 
@@ -340,7 +345,7 @@ def test_errors_of_ours_warn_and_leave_the_calculation_to_pyscf(monkeypatch):
     reference = mp.dfmp2.DFMP2(field()).run()
     with numtrn.pyscf.enabled() as session, pytest.warns(KernelFallbackWarning, match="left it to PySCF"):
         energy, _ = mp.dfmp2.DFMP2(field()).kernel(with_t2=False)
-    assert energy == reference.e_corr
+    assert energy == again(reference.e_corr)
     assert reasons(session, "pyscf.mp.dfmp2.kernel") == ["unreadable: IndexError: broken: PySCF computes it"]
     with numtrn.pyscf.enabled(strict=True), pytest.raises(NumtrnError, match="could not read") as caught:
         mp.dfmp2.DFMP2(field()).kernel(with_t2=False)
@@ -605,7 +610,7 @@ def test_other_threads_run_pyscfs_own_code():
         assert done.wait(60)
     thread.join()
     assert session.calls == ()
-    assert results[0] == reference.e_corr
+    assert results[0] == again(reference.e_corr)
 
 
 def test_two_threads_with_blocks_of_their_own():
@@ -726,7 +731,7 @@ def test_a_patched_solver_opens_blocks_of_its_own():
     assert numtrn.pyscf.session(solver).counts["kernel"] > 0
     first = numtrn.pyscf.session(solver)
     assert numtrn.pyscf.unpatch(solver) is solver
-    assert solver.run().e_corr == reference.e_corr
+    assert solver.run().e_corr == again(reference.e_corr)
     assert numtrn.pyscf.session(solver) is first
     with pytest.raises(ValueError, match="this DFRMP2 was not"):
         numtrn.pyscf.unpatch(solver)

@@ -54,6 +54,8 @@ def answer(
     if computed is not None:
         try:
             return give(form, computed)
+        except Warning:  # that a cast to out= gives, made an error: the original gives it as its own
+            return _apart(original, args, kwargs)
         except Exception as error:  # a result of the wrong shape, say; nothing has been written then
             gate.unrecognised(error)
             return _apart(original, args, kwargs)

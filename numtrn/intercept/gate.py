@@ -100,11 +100,24 @@ class Token:
     alive: bool = True
 
 
+class _End:
+    """Goes with its thread and closes its gate: a block may be left open, or closed in another thread."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._here, self._close = threading.get_ident, hook.set_open
+
+    def __del__(self) -> None:
+        if self._here() == self._thread:  # in the child of a fork the other threads' are dropped by its own
+            self._close(0, 0.0)
+
+
 class _Thread(threading.local):
     """Openings of the running thread, oldest first."""
 
     def __init__(self) -> None:
         self.tokens: list[Token] = []
+        self.end = _End()
 
 
 _thread = _Thread()

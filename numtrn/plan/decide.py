@@ -36,6 +36,9 @@ DEFAULT_MIN_WORK = 1_000_000
 FEW = 64
 """Right-hand sides of a solve up to which NumPy keeps it."""
 
+MANY = 64
+"""Inner products in one call from which they are NumPy's: each would be a matmul of one element."""
+
 THIN = 16
 """With the plan deciding, M and N of at least this; below it a product is bound by reading its operands."""
 
@@ -94,7 +97,7 @@ def make_plan(
             return _contraction(request, options, target, probed)
         return _product(request, options, target, probed)
     except _RefusedError as refused:
-        return Refusal(request=request, reason=str(refused))
+        return Refusal(request=request, reason=str(refused), steps_work=refused.steps_work)
 
 
 AnyPlan: TypeAlias = Plan | ContractionPlan | BlockedPlan | Mp2Plan
@@ -103,6 +106,10 @@ AnyPlan: TypeAlias = Plan | ContractionPlan | BlockedPlan | Mp2Plan
 
 class _RefusedError(Exception):
     """A request is none for a kernel; the text says why."""
+
+    def __init__(self, reason: str, steps_work: int | None = None) -> None:
+        super().__init__(reason)
+        self.steps_work = steps_work
 
 
 def _product(request: Gemm | Contraction, options: Options, target: str, probed: Mapping[str, str]) -> Plan:
@@ -117,7 +124,7 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
     assert isinstance(gemm, Gemm)
     if gemm.work == 0:  # np.ones((3, 0)) @ np.ones((0, 3))
         raise _RefusedError(f"nothing to multiply: batch {gemm.batch}, m {gemm.m}, k {gemm.k}, n {gemm.n}")
-    if gemm.batch > 1 and gemm.m == gemm.n == 1:  # 'ab,ab->a': a launch would hold one element of each
+    if gemm.batch > MANY and gemm.m == gemm.n == 1:  # 'ab,ab->a'
         raise _RefusedError(f"{gemm.batch:,} inner products of {gemm.k:,}: no matrix among them")
     _large_enough(gemm.work, options, target)
     if options.min_work is None and min(gemm.m, gemm.n) < THIN:
@@ -158,7 +165,8 @@ def _contraction(
     if not plans:
         tried = max(stages, key=lambda stage: stage.work)
         raise _RefusedError(
-            f"{len(stages)} steps, none for a kernel; {tried.request.subscripts}: {tried.reason}"
+            f"{len(stages)} steps, none for a kernel; {tried.request.subscripts}: {tried.reason}",
+            steps_work=sum(stage.work for stage in stages),
         )
     return ContractionPlan(
         request=request,

@@ -70,8 +70,10 @@ def order(request: Contraction) -> Order:
     inputs, output = request.subscripts.split("->")
     extents = request.extents
     sizes = [prod(shape) for shape in request.shapes]
-    result = prod(extents[label] for label in output)
-    limit = request.memory_limit or max(*sizes, result, ALWAYS_ALLOWED)
+    limit = request.memory_limit
+    if limit is None:
+        limit = max(*sizes, prod(extents[label] for label in output), ALWAYS_ALLOWED)
+    limit = max(1, limit)  # opt_einsum's least
     path = _checked(request.path, len(sizes)) if request.path is not None else _found(request, limit)
     results = [
         prod(extents[label] for label in pairing.kept)

@@ -128,10 +128,18 @@ class Refusal:
         What was asked.
     reason
         In words and figures.
+    steps_work
+        Multiply-adds of the steps of a contraction of several operands; None of all else.
     """
 
     request: Request
     reason: str
+    steps_work: int | None = None
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds; of a contraction of several operands in steps, as a plan for kernels counts them."""
+        return self.request.work if self.steps_work is None else self.steps_work
 
     def __str__(self) -> str:
         shapes = shape_text(self.request.shapes)

@@ -498,3 +498,24 @@ def test_the_comparison_sees_what_is_wrong():
     for other in (value.astype("f"), np.asfortranarray(value), value.T, value[None], read_only(value.copy())):
         with pytest.raises(AssertionError):
             same_kind(other, value)
+
+
+def test_a_cast_that_warns_gives_numpys_warning_alone():
+    a = np.ones((4, 4)) * (1 + 1j)
+    for optimize in (False, True):
+        with (
+            numtrn.enabled(target="interpreter", min_work=0, strict=True),
+            pytest.raises(np.exceptions.ComplexWarning),
+        ):
+            np.einsum("ij,jk->ik", a, a, out=np.empty((4, 4)), casting="unsafe", optimize=optimize)
+
+
+def test_a_diagonal_of_two_extents_is_numpys_error():
+    def wrong():
+        np.einsum("ij,jk,ll->ik", np.ones((3, 4)), np.ones((4, 5)), np.ones((1, 3)))
+
+    with pytest.raises(ValueError) as outside:
+        wrong()
+    with numtrn.enabled(target="interpreter", min_work=0, strict=True), pytest.raises(ValueError) as inside:
+        wrong()
+    assert str(inside.value) == str(outside.value)

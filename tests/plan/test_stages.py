@@ -94,6 +94,19 @@ def test_no_intermediate_is_larger_than_allowed(subscripts):
     assert int(info.largest_intermediate) <= allowed
 
 
+@pytest.mark.parametrize("limit", [None, 0])
+def test_the_least_limit_is_one_element(limit):
+    """Of empty arrays the largest has none, and opt_einsum takes no limit below one."""
+    shapes = ((0, 3), (3, 0), (0, 2)) if limit is None else ((4, 3), (3, 5), (5, 2))
+    found = order(
+        Contraction(
+            function="", dtype="float64", subscripts="ij,jk,kl->il", shapes=shapes, memory_limit=limit
+        )
+    )
+    assert found.limit == 1
+    assert limit is None or found.path == ((0, 1, 2),)
+
+
 def test_a_smaller_limit_is_kept():
     """pi,pqrs->iqrs has 5 x 31 x 32 x 33 elements."""
     asked = request("pi,pqrs,qj->ijrs", memory_limit=5 * 31 * 32 * 33 - 1)
