@@ -316,7 +316,9 @@ def _spins(B: Any, eps_occ: Any, eps_vir: Any, axes: str) -> tuple[Spin, Spin | 
     given = (B,)
     if unrestricted:
         if not hasattr(B, "__len__") or len(B) != 2:
-            raise ValueError("of an unrestricted reference B is a pair, alpha and beta, as eps_occ is")
+            raise ValueError(
+                f"of an unrestricted reference B is a pair, (alpha, beta), as eps_occ is; got {_counted(B)}"
+            )
         given = tuple(B)
     arrays = [_real(b, "B") for b in given]
     if len({b.dtype for b in arrays}) > 1:
@@ -339,8 +341,14 @@ def _energies(eps_occ: Any, eps_vir: Any, unrestricted: bool) -> list[tuple[Arra
     if not unrestricted:
         return [(_line(eps_occ, "eps_occ"), _line(eps_vir, "eps_vir"))]
     if not hasattr(eps_vir, "__len__") or len(eps_vir) != 2:
-        raise ValueError("eps_occ is a pair, alpha and beta; eps_vir must be one, too")
+        raise ValueError(
+            f"eps_occ is a pair, (alpha, beta), and eps_vir must be one, too; got {_counted(eps_vir)}"
+        )
     return [(_line(o, "eps_occ"), _line(v, "eps_vir")) for o, v in zip(eps_occ, eps_vir, strict=True)]
+
+
+def _counted(x: Any) -> str:
+    return f"{type(x).__name__} of {len(x)}" if hasattr(x, "__len__") else type(x).__name__
 
 
 def _line(x: Any, name: str) -> Array:
@@ -602,8 +610,9 @@ def _transformed(block: OpenBlock, spin: Spin, point: float) -> _Transformed:
 def _scaling_loss(b: Array, scaled: Array) -> float:
     """What an element of X may lose as factors, and elements of B times them, underflow."""
     rows, least = scaled.shape[0] * scaled.shape[1], _least(scaled)
-    each = least * (1 + float(np.max(np.abs(b), initial=0.0)))
-    return rows * each * (2 * float(np.max(np.abs(scaled), initial=0.0)) + each)
+    each: float = least * (1 + float(np.max(np.abs(b), initial=0.0)))
+    largest = float(np.max(np.abs(scaled), initial=0.0))
+    return float(rows) * each * (2 * largest + each)
 
 
 def _least(x: Array) -> float:
@@ -654,4 +663,4 @@ def _lost(side: _Transformed) -> float:
     """Frobenius' norm of X's errors, or more."""
     naux, least = len(side.value), 1 - min(0.5, side.relative) * (1 + 2.0**-20)
     trace = float(np.trace(side.value)) + naux * side.vanished
-    return side.relative * trace / least + naux * side.vanished
+    return float(side.relative * trace / least + naux * side.vanished)

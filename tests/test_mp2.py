@@ -483,7 +483,7 @@ WRONG = {
     "one B for two spins": (
         (B, (E_OCC, E_OCC), (E_VIR, E_VIR)),
         ValueError,
-        "B is a pair, alpha and beta",
+        "B is a pair, \\(alpha, beta\\), as eps_occ is; got ndarray of",
     ),
     "one of the virtuals": (((B, B), (E_OCC, E_OCC), E_VIR), ValueError, "eps_vir must be one, too"),
     "two auxiliary bases": (
