@@ -23,7 +23,7 @@ from numtrn import dispatch, pairs
 from numtrn.api import enabled
 from numtrn.block import OpenBlock, current, suspended
 from numtrn.laplace import quadrature
-from numtrn.pair_bounds import Spin
+from numtrn.pair_bounds import SUBNORMAL, Spin
 from numtrn.plan import Mp2Plan, Plan, Refusal, make_plan
 from numtrn.request import Array, Gemm, Mp2, Operands
 
@@ -100,7 +100,7 @@ class SosEnergy:
     opposite_spin
         The energy.
     bound
-        How far it may be from the exact sum, the quadrature's share included.
+        How far it may be from the exact sum, the quadrature's share included; inf where it is not finite.
     quadrature
         That share: the proven relative error of the quadrature times the energy.
     points
@@ -270,7 +270,7 @@ def laplace_sos_energy(
             f"got a least denominator of {least:.3g} Eh. Use df_energy"
         )
     sums, errors = [], []
-    with _open_block() as block:
+    with _open_block() as block, np.errstate(under="ignore"):  # exponentials do, and the bound knows
         rule = quadrature(least, most, tolerance)
         for point, weight in zip(rule.points, rule.weights, strict=True):
             sides = [_transformed(block, spin, float(point)) for spin in spins]
@@ -279,7 +279,9 @@ def laplace_sos_energy(
             errors.append(float(weight) * error)
     total = _sum(np.array(sums))
     share = rule.error / (1 - rule.error) * abs(total)
-    bound = _sum(np.array(errors)) + share + (len(sums) + 2) * UNIT * abs(total)
+    bound = _sum(np.array(errors)) + share + (len(sums) + 2) * (UNIT * abs(total) + SUBNORMAL)
+    if not np.isfinite(bound):
+        share = bound = float("inf")
     return SosEnergy(opposite_spin=-total, bound=bound, quadrature=share, points=len(sums))
 
 
@@ -314,7 +316,9 @@ def _spins(B: Any, eps_occ: Any, eps_vir: Any, axes: str) -> tuple[Spin, Spin | 
     given = (B,)
     if unrestricted:
         if not hasattr(B, "__len__") or len(B) != 2:
-            raise ValueError("of an unrestricted reference B is a pair, alpha and beta, as eps_occ is")
+            raise ValueError(
+                f"of an unrestricted reference B is a pair, (alpha, beta), as eps_occ is; got {_counted(B)}"
+            )
         given = tuple(B)
     arrays = [_real(b, "B") for b in given]
     if len({b.dtype for b in arrays}) > 1:
@@ -337,8 +341,14 @@ def _energies(eps_occ: Any, eps_vir: Any, unrestricted: bool) -> list[tuple[Arra
     if not unrestricted:
         return [(_line(eps_occ, "eps_occ"), _line(eps_vir, "eps_vir"))]
     if not hasattr(eps_vir, "__len__") or len(eps_vir) != 2:
-        raise ValueError("eps_occ is a pair, alpha and beta; eps_vir must be one, too")
+        raise ValueError(
+            f"eps_occ is a pair, (alpha, beta), and eps_vir must be one, too; got {_counted(eps_vir)}"
+        )
     return [(_line(o, "eps_occ"), _line(v, "eps_vir")) for o, v in zip(eps_occ, eps_vir, strict=True)]
+
+
+def _counted(x: Any) -> str:
+    return f"{type(x).__name__} of {len(x)}" if hasattr(x, "__len__") else type(x).__name__
 
 
 def _line(x: Any, name: str) -> Array:
@@ -554,10 +564,21 @@ class _Slabs:
 
 
 class _Transformed(NamedTuple):
-    """X of one spin, and c: it errs by at most c times the products of its columns' norms."""
+    """X of one spin, which errs by at most c times the products of its columns' norms, and w.
+
+    Attributes
+    ----------
+    value
+        X.
+    relative
+        c.
+    vanished
+        w: what an element may lose by underflow.
+    """
 
     value: Array
     relative: float
+    vanished: float
 
 
 def _gaps(spin: Spin) -> tuple[float, float]:
@@ -570,7 +591,7 @@ def _transformed(block: OpenBlock, spin: Spin, point: float) -> _Transformed:
     nocc, nvir, naux = spin.b.shape
     each = max(1, SCALED_BYTES // (nvir * naux * spin.b.itemsize))
     each = -(-nocc // -(-nocc // each))
-    total, worst, pieces = np.zeros((naux, naux)), 0.0, 0
+    total, worst, lost, pieces = np.zeros((naux, naux)), 0.0, 0.0, 0
     exponents = (spin.e_occ[:, np.newaxis] - spin.e_vir) * (point / 2)
     for start in range(0, nocc, each):
         part = slice(start, start + each)
@@ -579,15 +600,30 @@ def _transformed(block: OpenBlock, spin: Spin, point: float) -> _Transformed:
         made = _symmetric(block, scaled.reshape(-1, naux))
         total += made.value
         worst, pieces = max(worst, made.relative), pieces + 1
+        lost += made.vanished + _scaling_loss(spin.b[part], scaled)
     # exp errs by its argument's error, twice for both factors; the scaled element is rounded.
     unit = float(np.finfo(spin.b.dtype).eps) / 2
     scaling = 8 * UNIT * float(np.abs(exponents).max(initial=0.0)) + 8 * unit
-    return _Transformed(total, (worst + scaling + pieces * UNIT) * (1 + scaling))
+    return _Transformed(total, (worst + scaling + pieces * UNIT) * (1 + scaling), lost)
+
+
+def _scaling_loss(b: Array, scaled: Array) -> float:
+    """What an element of X may lose as factors, and elements of B times them, underflow."""
+    rows, least = scaled.shape[0] * scaled.shape[1], _least(scaled)
+    each: float = least * (1 + float(np.max(np.abs(b), initial=0.0)))
+    largest = float(np.max(np.abs(scaled), initial=0.0))
+    return float(rows) * each * (2 * largest + each)
+
+
+def _least(x: Array) -> float:
+    """What an operation may lose by underflow: fp32 may flush what is subnormal, NumPy's float64 does not."""
+    return float(np.finfo(np.float32).tiny) if x.dtype == np.float32 else SUBNORMAL
 
 
 def _symmetric(block: OpenBlock, scaled: Array) -> _Transformed:
     """The product of a matrix's transpose and itself."""
     rows, naux = scaled.shape
+    vanished = rows * _least(scaled)
     request = Gemm(
         function="numtrn.mp2.laplace_sos_energy",
         dtype=scaled.dtype.name,
@@ -602,23 +638,29 @@ def _symmetric(block: OpenBlock, scaled: Array) -> _Transformed:
         assert isinstance(computed.plan, Plan)
         outcome = computed.outcome
         relative = outcome.bound * computed.plan.scheme.unit + outcome.underflow
-        return _Transformed(outcome.value[0], relative)
+        return _Transformed(outcome.value[0], relative, vanished)
     start = time.perf_counter()
     value = scaled.T @ scaled
     block.session.time_last(time.perf_counter() - start)
-    return _Transformed(value, (rows + 1) * float(np.finfo(scaled.dtype).eps) / 2)
+    return _Transformed(value, (rows + 1) * float(np.finfo(scaled.dtype).eps) / 2, vanished)
 
 
 def _contracted(first: _Transformed, second: _Transformed) -> tuple[float, float]:
     """Sum of X_PQ Y_PQ, and how far off it may be.
 
-    X errs by c |b_P||b_Q|, and |b_P|^2 is X_PP: by Cauchy-Schwarz the sum over PQ of |Y_PQ| c |b_P||b_Q| is
-    at most c |Y| tr X, Frobenius' norm.
+    X errs by c |b_P||b_Q| + w, and |b_P|^2 is X_PP: by Cauchy-Schwarz the sum over PQ of |Y_PQ| c |b_P||b_Q|
+    is at most c |Y| tr X, Frobenius' norm, and that of |Y_PQ| w at most w naux |Y|.
     """
+    naux = len(first.value)
     value = float(np.einsum("PQ,PQ->P", first.value, second.value).sum())
     norms = [float(np.linalg.norm(side.value)) for side in (first, second)]
-    least = [1 - min(0.5, side.relative) * (1 + 2.0**-20) for side in (first, second)]
-    traces = [np.trace(side.value) / part for side, part in zip((first, second), least, strict=True)]
-    lost = [side.relative * float(trace) for side, trace in zip((first, second), traces, strict=True)]
-    rounding = (2 * len(first.value) + 2) * UNIT * norms[0] * norms[1]
+    lost = [_lost(first), _lost(second)]
+    rounding = (2 * naux + 2) * UNIT * norms[0] * norms[1] + 2 * naux**2 * SUBNORMAL
     return value, (norms[1] * lost[0] + norms[0] * lost[1] + lost[0] * lost[1] + rounding) * (1 + 2.0**-20)
+
+
+def _lost(side: _Transformed) -> float:
+    """Frobenius' norm of X's errors, or more."""
+    naux, least = len(side.value), 1 - min(0.5, side.relative) * (1 + 2.0**-20)
+    trace = float(np.trace(side.value)) + naux * side.vanished
+    return float(side.relative * trace / least + naux * side.vanished)

@@ -14,8 +14,9 @@ sign, and ||M||^2 the weighted norm sum_ab M_ab^2 / |D_ab|, so that |d| = ||T||^
 4. The epilogue rounds, in arithmetic of unit u: D = (e_i + e_j) - (e_a + e_b) errs by
    u (|e_i| + |e_j| + |e_a| + |e_b|) + u |D|; a quotient, a product and sums over b, then over a, by
    (v1 + v2 + 3) u. With p the sum of these, relative to |D|, sums err by at most p / (1 - p) ||t||^2, the
-   exchange too, as |t_ab t_ba| sums to at most ||t||^2. Of the computed d, ||t||^2 <= |d| / (1 - p). What
-   vanishes in t_ab / D_ab and in the products adds v1 v2 (1 + n_i n_j) times the least positive number.
+   exchange too, as |t_ab t_ba| sums to at most ||t||^2. Of the computed d, ||t||^2 <= |d| / (1 - p).
+5. With l what an operation of the epilogue may lose by underflow, t_ab / D_ab, products and sums lose up to
+   2 v1 v2 (1 + n_i n_j) l; where t_ab / sqrt(D_ab) is squared instead, r grows by sqrt(v1 v2) l.
 
 Where denominators have both signs |d| says nothing of ||t||: n_i n_j (1 + c) / sqrt(Dmin) takes its place.
 The formulas themselves round, for which `SPARE` is added.
@@ -29,10 +30,11 @@ import numpy as np
 
 from numtrn.request import Array
 
-__all__ = ["Precision", "Spin", "least_denominators", "norms", "pair_errors"]
+__all__ = ["SUBNORMAL", "Precision", "Spin", "least_denominators", "norms", "pair_errors", "scales"]
 
 SPARE = 1 + 2.0**-20
 UNIT = 2.0**-53
+SUBNORMAL = float(np.finfo(np.float64).smallest_subnormal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Precision:
         How many times u the energies' magnitudes enter the error of a denominator.
     more
         Added to the 3 roundings of a term of the sums.
+    least
+        l: what an operation of the epilogue may lose by underflow.
     """
 
     relative: Array | float
@@ -70,6 +74,7 @@ class Precision:
     unit: float = UNIT
     energies: int = 1
     more: int = 0
+    least: float = SUBNORMAL
 
 
 def pair_errors(direct: Array, first: Spin, second: Spin, precision: Precision, scale: Array) -> Array:
@@ -91,18 +96,17 @@ def pair_errors(direct: Array, first: Spin, second: Spin, precision: Precision, 
         gap, signed = least_denominators(first, second)
         sizes = sum(np.max(np.abs(e), initial=0.0) for e in (first.e_vir, second.e_vir))
         sizes = sizes + np.abs(first.e_occ)[:, np.newaxis] + np.abs(second.e_occ)
-        unit, least = precision.unit, float(np.finfo(np.float64).smallest_subnormal)
+        unit, least, root_terms = precision.unit, precision.least, np.sqrt(float(v1 * v2))
         # Dmin as computed may be that much too large.
         off = precision.energies * unit * sizes / gap + unit
         rounding = off / (1 - off) + (v1 + v2 + 3 + precision.more) * unit
         rounding = SPARE * rounding / (1 - rounding)
         root = np.sqrt(gap * (1 - off))
-        lost = np.sqrt(float(v1 * v2)) * precision.vanished
-        apart = (precision.relative * scale + lost) / root
+        apart = (precision.relative * scale + root_terms * precision.vanished) / root + root_terms * least
         size = np.sqrt(np.abs(direct) / (1 - rounding))
         if not signed:
             size = scale * (1 + precision.relative) / root
-        errors = rounding * size**2 + apart * (2 * size + apart) + v1 * v2 * least * (1 + scale)
+        errors = rounding * size**2 + apart * (2 * size + apart) + 2 * v1 * v2 * least * (1 + scale)
         certain = np.isfinite(errors) & (rounding < 0.5)
         bounds: Array = np.where(certain, SPARE * errors, np.inf)
         return bounds
@@ -128,6 +132,13 @@ def _nearest(pairs: Array, e_a: Array, e_b: Array) -> Array:
         for at in (np.minimum(place, len(e_b) - 1), np.maximum(place - 1, 0)):
             np.fmin(found, np.abs(wanted - e_b[at]), out=found)
     return found
+
+
+def scales(first: Spin, second: Spin) -> Array:
+    """n_i n_j of the module's proof, (o1, o2)."""
+    with np.errstate(all="ignore"):
+        product: Array = np.multiply.outer(norms(first.b), norms(second.b))
+        return product
 
 
 def norms(b: Array) -> Array:

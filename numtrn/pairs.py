@@ -22,7 +22,7 @@ import numpy as np
 
 from numtrn.engine import KernelEngine
 from numtrn.fused import block_sums, pair_sums
-from numtrn.pair_bounds import Precision, Spin, least_denominators, norms, pair_errors
+from numtrn.pair_bounds import Precision, Spin, least_denominators, pair_errors, scales
 from numtrn.plan.mp2 import Mp2Plan, block_sizes, blocks
 from numtrn.precision import Declined, gemm
 from numtrn.precision.schemes import FLOAT32_UNIT, FLOAT64_UNIT
@@ -100,7 +100,7 @@ def run_pairs(plan: Mp2Plan, operands: Operands, engine: KernelEngine) -> PairSu
     try:
         sums, relative = _by_blocks(request, first, second, plan.block, work.product)
     except (FloatingPointError, RuntimeWarning) as raised:  # by errstate or a filter of warnings: the user's
-        raise Declined(f"a denominator vanishes, and NumPy raises {type(raised).__name__}") from raised
+        raise Declined(f"NumPy raises {type(raised).__name__}: {raised}") from raised
     note = "; ".join(filter(None, work.notes))
     return _judged(request, sums, relative, first, second, slices=work.slices, note=note)
 
@@ -175,6 +175,10 @@ def _fused(plan: Mp2Plan, first: Spin, second: Spin, engine: KernelEngine) -> Pa
     largest = max(np.max(np.abs(e)) for e in (first.e_occ, first.e_vir, second.e_occ, second.e_vir))
     if not signed or gap.min() < FEWEST_UNITS * FLOAT32_UNIT * largest:
         raise Declined("occupied and virtual orbitals meet in energy: a denominator may vanish in fp32")
+    if gap.min() < ENERGIES[0] or largest > ENERGIES[1]:
+        raise Declined(
+            f"denominators of {gap.min():.2g} Eh or energies of {largest:.2g} Eh are where fp32's range ends"
+        )
     tf32 = plan.scheme.operand_dtype == "tfloat32"
     if not request.naux:
         _declined_range(first.b)
@@ -185,7 +189,7 @@ def _fused(plan: Mp2Plan, first: Spin, second: Spin, engine: KernelEngine) -> Pa
     else:
         sides = [(_single(spin.b), *_energies(spin)) for spin in (first, second)[: 1 if request.same else 2]]
         value = pair_sums(engine, sides, same=request.same, exchange=request.exchange, tf32=tf32)
-        scale = np.multiply.outer(norms(first.b), norms(second.b))
+        scale = scales(first, second)
     if not np.isfinite(value).all():
         raise Declined("sums are not finite in fp32; NumPy computes them")
     precision = Precision(
@@ -194,6 +198,7 @@ def _fused(plan: Mp2Plan, first: Spin, second: Spin, engine: KernelEngine) -> Pa
         unit=FLOAT32_UNIT,
         energies=FLOAT32_ENERGIES,
         more=FLOAT32_MORE + request.nvir[0] * ceil(request.nvir[1] / PARTITIONS),
+        least=float(np.finfo(np.float32).tiny),  # subnormal numbers may be flushed
     )
     errors = pair_errors(value[0], first, second, precision, scale)
     return PairSums(value=value, errors=errors)
@@ -208,6 +213,9 @@ def _single(b: Array) -> Array:
     _declined_range(b)
     return b.astype(np.float32, copy=False)
 
+
+ENERGIES = 2.0**-60, 2.0**60
+"""Least denominator and largest energy, in Eh, that the kernel takes: far from where fp32 ends."""
 
 RANGE = 2.0**-20, 2.0**14
 """Of the largest |B|, or |T|, that the kernel takes: its squares of integrals are not scaled."""
@@ -343,6 +351,6 @@ def _judged(
     vanished = float(info.tiny if request.dtype == "float32" else info.smallest_subnormal)
     precision = Precision(relative=relative, vanished=request.naux * vanished, unit=unit)
     value = sums.astype(np.float64)
-    scale = np.multiply.outer(norms(first.b), norms(second.b))
+    scale = scales(first, second)
     errors = pair_errors(value[0], first, second, precision, scale)
     return PairSums(value=value, errors=errors, slices=slices, note=note)

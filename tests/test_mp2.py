@@ -286,6 +286,25 @@ def test_laplace(spins):
         assert abs(found.opposite_spin - opposite) <= found.bound <= 1.1 * tolerance * abs(opposite)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("exponent", [-200, -160, -85, -79, -40, -22, -21, -12, 8])
+def test_laplace_of_small_and_large_integrals(exponent, dtype):
+    b, e_occ, e_vir = ALPHA
+    scaled = (b * 10.0**exponent).astype(dtype)
+    spin = scaled.astype(np.longdouble), e_occ, e_vir
+    with numtrn.enabled(min_work=0), np.errstate(all="raise"):
+        found = mp2.laplace_sos_energy(scaled, e_occ, e_vir)
+    assert abs(found.opposite_spin - plain(spin)[0].sum()) <= found.bound < np.inf
+
+
+def test_laplace_of_nan():
+    b, e_occ, e_vir = (x.copy() for x in ALPHA)
+    b[0, 1, 2] = np.nan
+    found = mp2.laplace_sos_energy(b, e_occ, e_vir)
+    assert np.isnan(found.opposite_spin)
+    assert found.bound == np.inf
+
+
 def test_laplace_in_pieces(monkeypatch):
     whole = mp2.laplace_sos_energy(*ALPHA)
     monkeypatch.setattr(mp2, "SCALED_BYTES", 1)
@@ -401,6 +420,22 @@ def test_verified(spins, monkeypatch):
         mp2.df_energy(*arguments)
 
 
+def test_verified_where_sums_overflow():
+    b, e_occ, e_vir = ALPHA
+    with numtrn.enabled(min_work=0, verify=True), np.errstate(all="ignore"):
+        found = mp2.df_energy(b * 1e80, e_occ, e_vir)
+    assert found.opposite_spin == -np.inf
+    assert found.bound == np.inf
+
+
+@pytest.mark.parametrize("exponent", [-170, -100, 70])
+def test_what_the_bound_needs_raises_nothing(exponent):
+    b, e_occ, e_vir = ALPHA
+    with numtrn.enabled(min_work=0, strict=True), np.errstate(all="raise"):
+        found = mp2.df_energy(b * 10.0**exponent, e_occ, e_vir)
+    assert found.bound < np.inf
+
+
 def test_operands_are_left_as_they_were():
     copies = [x.copy() for x in ALPHA]
     given = [x.copy() for x in ALPHA]
@@ -448,7 +483,7 @@ WRONG = {
     "one B for two spins": (
         (B, (E_OCC, E_OCC), (E_VIR, E_VIR)),
         ValueError,
-        "B is a pair, alpha and beta",
+        "B is a pair, \\(alpha, beta\\), as eps_occ is; got ndarray of",
     ),
     "one of the virtuals": (((B, B), (E_OCC, E_OCC), E_VIR), ValueError, "eps_vir must be one, too"),
     "two auxiliary bases": (

@@ -512,3 +512,41 @@ def test_every_tile_is_counted_once(o, v, x, tile, merged):
         got = tiles.reduce(reduction, tiling, lambda p, blocks: np.einsum(p.subscripts, *blocks))
     axes = tuple(range(1, expected.ndim))
     np.testing.assert_allclose(got, expected.sum(axis=axes), rtol=0, atol=1e-12 * np.abs(expected).sum())
+
+
+# ---- Expressions that grow ----
+
+
+def test_an_expression_that_is_used_twice_at_every_step_is_computed_once_for_each(block):
+    got = integrals(numtrn.asarray(b))
+    for _ in range(60):
+        got = got + got
+    assert recorded(got)
+    np.testing.assert_allclose(np.sum(got), 2.0**60 * np.sum(T), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, wrap: np.transpose(x, wrap([3, 2, 1, 0])),
+        lambda x, wrap: np.reshape(x, wrap([60, 60])),
+        lambda x, wrap: x[None].squeeze(),
+        lambda x, wrap: x[None].squeeze(axis=0),
+        lambda x, wrap: x.ravel(),
+    ],
+)
+def test_views_by_methods_and_with_numtrn_arrays_as_arguments(call, block):
+    got = call(integrals(numtrn.asarray(b)), numtrn.asarray)
+    assert recorded(got)
+    close(got, call(T, np.asarray))
+
+
+def test_the_dot_of_two_ravelled_arrays_is_a_sum(block):
+    t = integrals(numtrn.asarray(b))
+    np.testing.assert_allclose(t.ravel().dot(t.ravel()), np.vdot(T, T), rtol=1e-12)
+    assert recorded(t)
+
+
+def test_the_error_of_a_wrong_shape_is_numpys(block):
+    with pytest.raises(ValueError, match=r"cannot reshape array of size 3600 into shape \(7, ?-1\)"):
+        integrals(numtrn.asarray(b)).reshape(7, -1)

@@ -199,6 +199,18 @@ class Array(NDArrayOperatorsMixin):
         """The array with two axes exchanged; see `numpy.swapaxes`."""
         return cast(Array, np.swapaxes(self, axis1, axis2))
 
+    def ravel(self) -> Array:
+        """The array with one axis, in C order; see `numpy.ravel`."""
+        return cast(Array, np.ravel(self))
+
+    def squeeze(self, axis: Any = None) -> Array:
+        """The array without its axes of 1; see `numpy.squeeze`."""
+        return cast(Array, np.squeeze(self, axis=axis))
+
+    def dot(self, other: Any) -> Any:
+        """Product with another array; see `numpy.dot`."""
+        return np.dot(self, other)
+
     def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, **other: Any) -> Any:
         """Sum over axes; see `numpy.sum`."""
         given = {name: value for name, value in (("dtype", dtype), ("out", out)) if value is not None}
@@ -347,8 +359,8 @@ def _on_recorded(
             return _wrap(function(*map(recording.stand_in, nodes), **kwargs))
         step = recording.step(function, nodes, kwargs)
         if step is not None:
-            (array,) = (x for x in args if isinstance(x, Array))
-            return array._view(step)
+            place = next(place for place, x in enumerate(nodes) if isinstance(x, Node))
+            return args[place]._view(step)
         found = recording.reduction(function, nodes, kwargs)
         node = recording.spread(function, nodes, kwargs) if found is None and block is not None else None
     if node is not None:

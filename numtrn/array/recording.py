@@ -323,12 +323,13 @@ def step(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 def _reshaped(shape: Shape, wanted: Any) -> Shape:
     """The shape asked for, with -1 resolved."""
     new = [index(extent) for extent in (wanted if np.iterable(wanted) else (wanted,))]
+    given = tuple(new)
     size = prod(shape)
     if new.count(-1) == 1:
         known = prod(extent for extent in new if extent != -1)
         new[new.index(-1)] = size // known if known > 0 else -1
     if prod(new) != size or min(new, default=0) < 0:
-        raise ValueError(f"cannot reshape array of size {size} into shape {tuple(np.atleast_1d(wanted))}")
+        raise ValueError(f"cannot reshape array of size {size} into shape {given}")
     return tuple(new)
 
 

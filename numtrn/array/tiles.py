@@ -412,10 +412,14 @@ def _work(reduction: Reduction, windows: Mapping[str, tuple[int, int]]) -> int:
 
 
 def _ask(node: Node, window: Window, found: dict[tuple[int, Window], int]) -> None:
-    """Find which windows of products a window of a node needs, and their multiply-adds."""
+    """Find which windows of nodes a window of a node needs, each once, and their multiply-adds."""
+    key = id(node), window
+    if key in found:
+        return
+    found[key] = 0
     match node:
         case Product():
-            found[id(node), window] = prod(stop - start for start, stop in window) * node.contracted
+            found[key] = prod(stop - start for start, stop in window) * node.contracted
         case Transposed() | Reshaped():
             _ask(node.of, _inner(node, window), found)
         case Elementwise():
