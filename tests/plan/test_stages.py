@@ -94,6 +94,14 @@ def test_no_intermediate_is_larger_than_allowed(subscripts):
     assert int(info.largest_intermediate) <= allowed
 
 
+@pytest.mark.parametrize(("batch", "kernel"), [(64, True), (65, False)])
+def test_many_inner_products_are_numpys(batch, kernel):
+    asked = Contraction(function="f", dtype="float64", subscripts="ab,ab->a", shapes=((batch, 9), (batch, 9)))
+    found = planned(asked)
+    assert isinstance(found, Refusal) != kernel
+    assert kernel or "no matrix among them" in found.reason
+
+
 @pytest.mark.parametrize("limit", [None, 0])
 def test_the_least_limit_is_one_element(limit):
     """Of empty arrays the largest has none, and opt_einsum takes no limit below one."""
@@ -103,7 +111,7 @@ def test_the_least_limit_is_one_element(limit):
             function="", dtype="float64", subscripts="ij,jk,kl->il", shapes=shapes, memory_limit=limit
         )
     )
-    assert found.limit == 1
+    assert found.limit == (2**17 if limit is None else 1)
     assert limit is None or found.path == ((0, 1, 2),)
 
 
