@@ -3,21 +3,27 @@
 Inside ``with numtrn.enabled():`` calls on plain arrays (``@``, ``np.dot``, ``np.einsum``,
 ``scipy.linalg.blas.dgemm``, ...) go, where their shapes and types are eligible, to NKI kernels on Neuron
 hardware or on a simulator; the rest goes to NumPy, and the session says which and why.
+
+Nothing but this file is imported before the first use of a name (PEP 562).
 """
 
-from numtrn import mp2
-from numtrn.api import asarray, enabled, explain
-from numtrn.array import Array
-from numtrn.errors import (
-    KernelError,
-    KernelFallbackWarning,
-    NumtrnError,
-    TargetUnavailableError,
-    VerificationError,
-)
-from numtrn.plan import BlockedPlan, ContractionPlan, Mp2Plan, Plan, Refusal
-from numtrn.session import Call, Session
-from numtrn.version import __version__
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numtrn import interp, mp2
+    from numtrn.api import asarray, enabled, explain
+    from numtrn.array import Array
+    from numtrn.errors import (
+        KernelError,
+        KernelFallbackWarning,
+        NumtrnError,
+        TargetUnavailableError,
+        VerificationError,
+    )
+    from numtrn.plan import BlockedPlan, ContractionPlan, Mp2Plan, Plan, Refusal
+    from numtrn.session import Call, Session
+    from numtrn.version import __version__
 
 __all__ = [
     "Array",
@@ -37,5 +43,40 @@ __all__ = [
     "asarray",
     "enabled",
     "explain",
+    "interp",
     "mp2",
 ]
+
+_HOMES = {
+    "numtrn.api": ("asarray", "enabled", "explain"),
+    "numtrn.array": ("Array",),
+    "numtrn.errors": (
+        "KernelError",
+        "KernelFallbackWarning",
+        "NumtrnError",
+        "TargetUnavailableError",
+        "VerificationError",
+    ),
+    "numtrn.plan": ("BlockedPlan", "ContractionPlan", "Mp2Plan", "Plan", "Refusal"),
+    "numtrn.session": ("Call", "Session"),
+    "numtrn.version": ("__version__",),
+}
+"""Names by the module that has them."""
+
+_MODULES = ("interp", "mp2")
+"""Modules that are there without an import of their own."""
+
+
+def __getattr__(name: str) -> Any:
+    """A public name at its first use; afterwards it is an ordinary global."""
+    if name in _MODULES:
+        return import_module(f"numtrn.{name}")
+    for home, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(home), name)
+            return value
+    raise AttributeError(f"module 'numtrn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

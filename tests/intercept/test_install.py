@@ -31,6 +31,19 @@ def test_importing_imports_no_scipy_and_installs_nothing():
     assert out[:2] == ["False False", "{False} not installed yet: the first block does that"]
 
 
+def test_importing_alone_loads_next_to_nothing():
+    """NumPy counts as there already; what is left is this package, and no other module of it."""
+    out = fresh(
+        "import numpy, sys\n"
+        "before = set(sys.modules)\n"
+        "import numtrn\n"
+        "print(sorted(set(sys.modules) - before))\n"
+        "print(sorted(name for name in numtrn.__all__ if getattr(numtrn, name, None) is None))\n"
+        "print(sorted(set(numtrn.__all__) - set(dir(numtrn))), hasattr(numtrn, 'nothing'))"
+    )
+    assert out[:3] == ["['numtrn']", "[]", "[] False"]
+
+
 def test_names_bound_before_import_are_caught():
     fresh(
         "from numpy import matmul, dot, einsum, ones\n"
