@@ -101,7 +101,8 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
             contracted = run_contraction(plan, operands, engine)
         return replace(_outcome(engine, contracted.value, contracted), host_work=contracted.host_work)
     if isinstance(plan, Mp2Plan):
-        return _of_pairs(engine, run_pairs(plan, operands, engine))
+        sums = run_pairs(plan, operands, engine)
+        return replace(_outcome(engine, sums.value, sums), errors=sums.errors)
     silent = plan.request.function.startswith(SILENT)
     computed = multiply(plan, operands, engine, silent=silent)
     with np.errstate(all="ignore"):
@@ -109,22 +110,9 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
     return replace(outcome, bound=outcome.bound + plan.own_bound)
 
 
-def _of_pairs(engine: KernelEngine, sums: PairSums) -> Outcome:
-    return Outcome(
-        value=sums.value,
-        launches=engine.launches,
-        bytes=engine.bytes,
-        slices=sums.slices,
-        form=engine.form,
-        bound=sums.bound,
-        underflow=0.0,
-        note=sums.note,
-        copied=engine.copied,
-        errors=sums.errors,
-    )
-
-
-def _outcome(engine: KernelEngine, value: Array, computed: Product | Blocked | Contracted) -> Outcome:
+def _outcome(
+    engine: KernelEngine, value: Array, computed: Product | Blocked | Contracted | PairSums
+) -> Outcome:
     return Outcome(
         value=value,
         launches=engine.launches,

@@ -70,6 +70,11 @@ class PairSums:
         shares = 2 if self.value[1].any() else 1
         return float(shares * self.errors.sum())
 
+    @property
+    def underflow(self) -> float:
+        """None apart: what underflows is part of the bound."""
+        return 0.0
+
 
 def spins_of(request: Mp2, operands: Operands) -> tuple[Spin, Spin]:
     """The operands by spin; twice the same where there is one."""

@@ -46,8 +46,8 @@ LEAST_BYTES = 2**20
 """Of T at a time even where B is smaller, so that small molecules are one product."""
 
 ELEMENT_SECONDS = 5e-9
-"""Of the epilogue on the host for one T_ab: 4 to 6 ns for 112 to 448 virtual orbitals on one core of a
-processor of 2022. A prediction for any other."""
+"""Of the epilogue on the host for one T_ab: 4.7 to 5.9 ns for 112 to 448 virtual orbitals on one core of a
+processor of 2022 (``benchmarks/mp2_epilogue.py``). A prediction for any other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
