@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from numtrn import interp, mp2
+    from numtrn import array_api, interp, mp2
     from numtrn.api import asarray, enabled, explain
     from numtrn.array import Array
     from numtrn.errors import (
@@ -40,6 +40,7 @@ __all__ = [
     "TargetUnavailableError",
     "VerificationError",
     "__version__",
+    "array_api",
     "asarray",
     "enabled",
     "explain",
@@ -63,7 +64,7 @@ _HOMES = {
 }
 """Names by the module that has them."""
 
-_MODULES = ("interp", "mp2")
+_MODULES = ("array_api", "interp", "mp2")
 """Modules that are there without an import of their own."""
 
 
