@@ -9,18 +9,20 @@ import sys
 import threading
 import time
 import warnings
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
 
 from numtrn.block import OpenBlock, current
 from numtrn.errors import KernelError, KernelFallbackWarning
-from numtrn.launch import Outcome, launch
-from numtrn.plan import AnyPlan, ContractionPlan, Mp2Plan, Refusal, make_plan
+from numtrn.launch import Account, Kept, Outcome, launch, launch_resident
+from numtrn.plan import AnyPlan, ContractionPlan, Mp2Plan, Plan, Refusal, can_stay, make_plan
 from numtrn.precision import Declined
-from numtrn.request import Array, Operands, Request, Routine
+from numtrn.request import Array, Gemm, Operands, Request, Routine
+from numtrn.residency import Held, Matrix, Memory
 from numtrn.session import Call
 from numtrn.verify import verify
 
-__all__ = ["Computed", "attempt_in", "offer", "offer_in", "refuse_in"]
+__all__ = ["Computed", "attempt_in", "keep_in", "offer", "offer_in", "refuse_in"]
 
 NOT_THE_USERS = ("numtrn", "numpy", "scipy", "pyscf")
 """Packages whose frames lie between the user's line and ours."""
@@ -80,18 +82,87 @@ def attempt_in(block: OpenBlock, request: Request, operands: Operands) -> Comput
     return _run(block, plan, operands)
 
 
+def keep_in(
+    block: OpenBlock, request: Gemm, left: Matrix, right: Matrix, memories: tuple[Memory, ...] = ()
+) -> Held | Array | None:
+    """The product of two matrices, which stays on the target where it can.
+
+    Parameters
+    ----------
+    block
+        As of `offer_in`, and what that raises.
+    request
+        What is asked.
+    left, right
+        Its operands; those that a target holds are brought to the host where they are needed there.
+    memories
+        Of operands that are numtrn arrays.
+
+    Returns
+    -------
+    Held, ndarray or None
+        A result on the target, one on the host, or None when NumPy is to compute the call.
+    """
+    plan = make_plan(request, block.options, block.target.name, block.refusals)
+    if isinstance(plan, Refusal):
+        _record(block, request, reason=plan.reason, work=plan.work)
+        return None
+    if isinstance(plan, Plan) and _stays(plan) and not block.options.verify:
+        try:
+            done = _tried(block, plan, lambda: launch_resident(plan, left, right, memories, block.target))
+        except Declined:
+            pass
+        else:
+            return None if done is None else _accounted(block, *done)
+    computed = _run(block, plan, Operands(inputs=(left.values(), right.values()), memories=memories))
+    return None if computed is None else computed.outcome.value
+
+
+def _stays(plan: Plan) -> bool:
+    return plan.gemm.stays and can_stay(plan.gemm, plan.scheme, plan.tilings)
+
+
+def _accounted(block: OpenBlock, kept: Kept, call: Call) -> Held:
+    """A result on the target, whose way to the host will be counted with the call that made it."""
+    kept.held.moved = lambda count: block.session.amend(call, bytes=call.bytes + count)
+    return kept.held
+
+
 def refuse_in(block: OpenBlock, request: Request, reason: str) -> None:
     """Record that NumPy computes a request, and why."""
     _record(block, request, reason=reason)
 
 
 def _run(block: OpenBlock, plan: AnyPlan, operands: Operands) -> Computed | None:
-    start = time.perf_counter()
     try:
-        outcome = launch(plan, operands, block.target)
+        done = _tried(block, plan, lambda: launch(plan, operands, block.target))
     except Declined as declined:
         _record(block, plan.request, reason=declined.reason, work=_work(plan))
         return None
+    if done is None:
+        return None
+    if block.options.verify:
+        verify(plan, operands, done.account)
+    return Computed(plan, done.account)
+
+
+T = TypeVar("T", bound=Account)
+
+
+class _Done(NamedTuple, Generic[T]):
+    """What was computed, and its record."""
+
+    account: T
+    call: Call
+
+
+def _tried(block: OpenBlock, plan: AnyPlan, compute: Callable[[], T]) -> _Done[T] | None:
+    """A call by kernels, recorded; None where they failed, which is recorded too, and warned of or raised."""
+    start = time.perf_counter()
+    try:
+        account = compute()
+    except Declined:
+        raise
     except Exception as cause:
         _fail(block, plan, cause)
         return None
@@ -99,11 +170,10 @@ def _run(block: OpenBlock, plan: AnyPlan, operands: Operands) -> Computed | None
         _record(block, plan.request, reason=f"ended by {type(cause).__name__}", work=_work(plan), failed=True)
         raise
     seconds = time.perf_counter() - start
-    reason = "; ".join(filter(None, (plan.reason, outcome.note)))
-    _record(block, plan.request, reason=reason, plan=plan, outcome=outcome, seconds=seconds)
-    if block.options.verify:
-        verify(plan, operands, outcome)
-    return Computed(plan, outcome)
+    reason = "; ".join(filter(None, (plan.reason, account.note)))
+    return _Done(
+        account, _record(block, plan.request, reason=reason, plan=plan, outcome=account, seconds=seconds)
+    )
 
 
 def _fail(block: OpenBlock, plan: AnyPlan, cause: Exception) -> None:
@@ -132,11 +202,11 @@ def _record(
     *,
     reason: str,
     plan: AnyPlan | None = None,
-    outcome: Outcome | None = None,
+    outcome: Account | None = None,
     seconds: float | None = None,
     work: int | None = None,
     failed: bool = False,
-) -> None:
+) -> Call:
     call = Call(
         function=request.function,
         shapes=request.shapes,
@@ -163,6 +233,7 @@ def _record(
             work=_work(plan),
         )
     block.session.record(call)
+    return call
 
 
 def _work(plan: AnyPlan) -> int:
@@ -170,7 +241,7 @@ def _work(plan: AnyPlan) -> int:
     return plan.work if isinstance(plan, ContractionPlan) else plan.request.work
 
 
-def _bound(plan: AnyPlan, outcome: Outcome) -> str:
+def _bound(plan: AnyPlan, outcome: Account) -> str:
     """The promise of a call in words."""
     if isinstance(plan, Mp2Plan):
         return f"{outcome.bound:.2g} {plan.measure}, of all pairs together"

@@ -7,7 +7,7 @@ the caller owns is written here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import add_words, word_bytes
 from numtrn.precision.threads import ahead
 from numtrn.request import Array, Structure, k_is_fast
+from numtrn.residency import Memory, owner_of, place_name
 from numtrn.structured import STORED, STRUCTURES, multiply, solve
 from numtrn.targets import Resident, Target
 
@@ -56,8 +57,17 @@ GROUPS = (8, 6, 4)
 class KernelEngine:
     """Implements `numtrn.precision.Engine` and counts what it did.
 
+    Parameters
+    ----------
+    target
+        Where kernels run.
+    memories
+        Of operands that are numtrn arrays: what is made of their pieces stays on the target.
+
     Attributes
     ----------
+    place_name
+        What arrays call the target's device.
     launches, bytes
         Kernel launches, and bytes moved to the target and back.
     copied
@@ -67,8 +77,10 @@ class KernelEngine:
         "Karatsuba" where a product of words took that form; its sums are the same integers.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, memories: Sequence[Memory] = ()) -> None:
         self._target = target
+        self._memories = memories
+        self.place_name = place_name(target.name)
         self.launches = 0
         self.bytes = 0
         self.copied = 0
@@ -106,19 +118,51 @@ class KernelEngine:
 
     def _pack(
         self, side: Array, shape: tuple[int, int, int], fast: bool, dtype: np.dtype[Any], *block: slice
-    ) -> Array:
+    ) -> Array | Resident:
         """A block (batch, rows, k) of an operand, in the order in which it lies."""
         if fast:
             return self.taken(side[block], shape, dtype)
         batch, rows, k = shape
         return self.taken(side[block].swapaxes(1, 2), (batch, k, rows), dtype)
 
-    def taken(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def taken(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | Resident:
         """A matrix, or a stack of matrices, as a launch takes it: stacked along the rows.
 
-        Where it lies so, it is a read-only view of what the caller owns; else it is packed, zeros around,
-        and counted as copied.
+        Of a numtrn array it is what the target has of it, and else stays there. Otherwise, where it lies so,
+        it is a read-only view of what the caller owns; else packed, zeros around, and counted as copied.
         """
+        return self.sent(block, ("matrix", shape, dtype.str), partial(self._laid_out, block, shape, dtype))
+
+    def sent(self, piece: Array, made: Hashable, make: Callable[[], Array]) -> Array | Resident:
+        """What launches take of a piece of an operand: what the target has of it, or what is made now.
+
+        Where the piece is a numtrn array's own memory, that stays on the target.
+
+        Parameters
+        ----------
+        piece
+            A view.
+        made
+            Names what is made of it; with the piece it says all that this depends on.
+        make
+            Makes it.
+        """
+        memory = owner_of(self._memories, piece)
+        if memory is None:
+            return make()
+        found = memory.get(self.place_name, piece, made)
+        if found is None:
+            array = make()
+            found = self.place(array)
+            memory.keep(self.place_name, piece, made, found, array.nbytes)
+        return found
+
+    def known(self, piece: Array, made: Hashable) -> Resident | None:
+        """What the target has of a piece of a numtrn array, made in that way by an earlier call."""
+        memory = owner_of(self._memories, piece)
+        return None if memory is None else memory.get(self.place_name, piece, made)
+
+    def _laid_out(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         if block.shape == shape and block.dtype == dtype and block.flags.c_contiguous and block.flags.aligned:
             view = block.reshape(-1, shape[-1])
             view.flags.writeable = False
@@ -140,11 +184,11 @@ class KernelEngine:
         t = tile_least(lhs.batch, lhs.rows, lhs.k, rhs.rows)
         least, nonzero, sums, kept = np.inf, np.inf, np.zeros(0), _Packed()
 
-        def pack_lhs(i: slice, rows: slice, ks: slice) -> Array:
-            return _magnitudes(lhs, i, rows, ks, (t.batch, t.k, t.m))
+        def pack_lhs(*where: slice) -> Array | Resident:
+            return self._magnitudes(lhs, where, (t.batch, t.k, t.m))
 
-        def pack_rhs(i: slice, columns: slice, ks: slice) -> Array:
-            return _magnitudes(rhs, i, columns, ks, (t.batch, t.k, t.n))
+        def pack_rhs(*where: slice) -> Array | Resident:
+            return self._magnitudes(rhs, where, (t.batch, t.k, t.n))
 
         for piece in _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows):
             left = kept.get("lhs", piece.lhs, pack_lhs)
@@ -157,6 +201,14 @@ class KernelEngine:
                 filled = sums.reshape(t.batch, t.m)[: piece.batch.stop - piece.batch.start]
                 least = min(least, float(filled.min()))
         return float(least), nonzero
+
+    def _magnitudes(
+        self, side: Magnitudes, where: tuple[slice, ...], shape: tuple[int, int, int]
+    ) -> Array | Resident:
+        make = partial(_magnitudes, side, where, shape)
+        if side.source is None:
+            return make()
+        return self.sent(side.source, ("magnitudes", side.layout, _starts(where), shape), make)
 
     def words(self, lhs: Words, rhs: Words, structure: Structure = "general") -> Generator[Block, None, None]:
         """The exact product, block by block; see `numtrn.precision.Engine.words`."""
@@ -242,13 +294,23 @@ class KernelEngine:
             When it is not.
         """
         self._count(arrays)
-        part = self._target.launch(t.kernel, arrays, t.parameters)
+        part = self.checked(t, self._target.launch(t.kernel, arrays, t.parameters), dtype)
+        self.bytes += part.nbytes
+        return part
+
+    def checked(self, t: Tiling, part: Array, dtype: Any) -> Array:
+        """A launch's result, if it is of the tiling's shape and of the dtype.
+
+        Raises
+        ------
+        KernelError
+            When it is not.
+        """
         if part.shape != t.result_shape or part.dtype != dtype:
             raise KernelError(
                 f"kernel {t.kernel} must give {t.result_shape} {np.dtype(dtype).name}; target "
                 f"{self._target.name} gave {part.shape} {part.dtype.name}"
             )
-        self.bytes += part.nbytes
         return part
 
     def _count(self, arrays: Sequence[Array | Resident]) -> None:
@@ -330,14 +392,17 @@ class _Packed:
 
     def __init__(self) -> None:
         self._left = PACK_BYTES
-        self._pieces: dict[tuple[str | int, ...], Array] = {}
+        self._pieces: dict[tuple[str | int, ...], Array | Resident] = {}
 
-    def get(self, side: str, where: tuple[slice, ...], pack: Callable[..., Array]) -> Array:
+    def get(
+        self, side: str, where: tuple[slice, ...], pack: Callable[..., Array | Resident]
+    ) -> Array | Resident:
         key = (side, *(part.start for part in where))
         if key in self._pieces:
             return self._pieces[key]
         piece = pack(*where)
-        size = piece.nbytes if piece.flags.writeable else 0  # else it is the caller's memory
+        ours = isinstance(piece, np.ndarray) and piece.flags.writeable  # else the caller's, or on the target
+        size = piece.nbytes if ours else 0  # type: ignore[union-attr]
         if size <= self._left:
             self._left -= size
             self._pieces[key] = piece
@@ -383,7 +448,9 @@ class _Planes:
         self._kept: dict[tuple[int, ...], Resident] = {}
         self._norms: dict[tuple[int, ...], Array] = {}
         self._keys, made = self._budget()
-        self._words = ahead(partial(_cut, t, self._sides), made)
+        self._there = {want.key: words for want in made if (words := self._found(want)) is not None}
+        missing = [want for want in made if want.key not in self._there]
+        self._words = ahead(partial(_cut, t, self._sides), missing)
 
     def next(self) -> list[tuple[_Made, _Made]]:
         """Pairs of planes for the products of the next launch: real, imaginary and summed parts."""
@@ -433,12 +500,30 @@ class _Planes:
         if want.key in self._kept:
             return self._kept[want.key]
         t = self._tilings[want.side]
-        planes, *squares = self._engine.keep(t.kernel, (next(self._words),), t.parameters)
+        planes, *squares = self._engine.keep(t.kernel, (self._cut(want),), t.parameters)
         if squares:
             self.squares[want.key] = squares[0]
         if want.key in self._keys:
             self._kept[want.key] = planes
         return planes
+
+    def _cut(self, want: _Want) -> Array | Resident:
+        """Words of one piece: what the target has of them, or the next that were cut."""
+        if want.key in self._there:
+            return self._there[want.key]
+        words, source = next(self._words), self._sides[want.side].source(want.part)
+        return words if source is None else self._engine.sent(source, self._name(want), lambda: words)
+
+    def _found(self, want: _Want) -> Resident | None:
+        """Words of one piece that the target has from an earlier call."""
+        source = self._sides[want.side].source(want.part)
+        return None if source is None else self._engine.known(source, self._name(want))
+
+    def _name(self, want: _Want) -> Hashable:
+        """What words depend on beside their source."""
+        words, t = self._sides[want.side], self._t
+        extents = t.batch, (t.m, t.n)[want.side], t.k
+        return "words", words.parts, words.slices, _starts((want.batch, want.rows, want.k)), extents
 
     def make_all(self) -> bool:
         """Make all planes before the first launch; False, and nothing made, where not all can be kept."""
@@ -448,6 +533,10 @@ class _Planes:
         for want in wanted.values():
             self._get(want)
         return True
+
+
+def _starts(where: tuple[slice, ...]) -> tuple[int, ...]:
+    return tuple(part.start for part in where)
 
 
 def _cut(t: Tiling, sides: tuple[Words, Words], want: _Want) -> Array:
@@ -502,8 +591,9 @@ def _padded(block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
     return packed.reshape(-1, shape[-1])
 
 
-def _magnitudes(side: Magnitudes, i: slice, rows: slice, ks: slice, shape: tuple[int, int, int]) -> Array:
+def _magnitudes(side: Magnitudes, where: tuple[slice, ...], shape: tuple[int, int, int]) -> Array:
     """Magnitudes (k, rows) as the kernel reads them; the last row and matrix repeated, zeros along k."""
+    i, rows, ks = where
     packed = np.zeros(shape, np.uint16)
     for place, index in enumerate(range(i.start, i.stop)):
         block = side.block(index, rows, ks).T

@@ -7,6 +7,7 @@ many products. Results are computed aside: nothing the caller owns is written he
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +17,14 @@ from numtrn.contract import Contracted, multiply, run_contraction
 from numtrn.engine import KernelEngine
 from numtrn.operands import as_asked
 from numtrn.pairs import PairSums, run_pairs
-from numtrn.plan import AnyPlan, BlockedPlan, ContractionPlan, Mp2Plan
+from numtrn.plan import AnyPlan, BlockedPlan, ContractionPlan, Mp2Plan, Plan
 from numtrn.precision import Product
 from numtrn.request import Array, Operands
+from numtrn.residency import Held, Matrix, Memory
+from numtrn.resident import run_resident
 from numtrn.targets import Target
 
-__all__ = ["Outcome", "launch"]
+__all__ = ["Account", "Kept", "Outcome", "launch", "launch_resident"]
 
 
 SILENT = ("numpy.einsum", "scipy.linalg.")
@@ -29,14 +32,11 @@ SILENT = ("numpy.einsum", "scipy.linalg.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """A computed call.
+class Account:
+    """How a call was computed.
 
     Attributes
     ----------
-    value
-        The result: C (batch, m, n) with alpha and beta applied, an einsum's result with its axes in the
-        order of the output term, a solution or factor, or pair sums. A fresh array, or a view of one.
     launches, bytes
         Kernel launches, and bytes moved there and back.
     slices
@@ -54,11 +54,8 @@ class Outcome:
         Multiply-adds of a contraction's steps that NumPy computed.
     copied
         Bytes of operands that the host copied to lay them out for kernels; making words of float64 is none.
-    errors
-        Of pair energies: the bound of each, (nocc, nocc), of direct and exchange alike.
     """
 
-    value: Array
     launches: int
     bytes: int
     slices: int | None
@@ -68,7 +65,30 @@ class Outcome:
     note: str
     host_work: int = 0
     copied: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome(Account):
+    """A computed call.
+
+    Attributes
+    ----------
+    value
+        The result: C (batch, m, n) with alpha and beta applied, an einsum's result with its axes in the
+        order of the output term, a solution or factor, or pair sums. A fresh array, or a view of one.
+    errors
+        Of pair energies: the bound of each, (nocc, nocc), of direct and exchange alike.
+    """
+
+    value: Array
     errors: Array | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept(Account):
+    """A computed product that stays on the target; its bytes are those moved so far."""
+
+    held: Held
 
 
 def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
@@ -92,7 +112,7 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
     Exception
         Whatever the target raises.
     """
-    engine = KernelEngine(target)
+    engine = KernelEngine(target, operands.memories)
     if isinstance(plan, BlockedPlan):
         blocked = run_blocked(plan, operands, engine)
         return _outcome(engine, blocked.value, blocked)
@@ -108,6 +128,33 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
     with np.errstate(all="ignore"):
         outcome = _outcome(engine, as_asked(plan, computed.value, operands), computed)
     return replace(outcome, bound=outcome.bound + plan.own_bound)
+
+
+def launch_resident(
+    plan: Plan, left: Matrix, right: Matrix, memories: Sequence[Memory], target: Target
+) -> Kept:
+    """Run the plan of a product that can stay on the target (see `numtrn.resident`).
+
+    Raises
+    ------
+    numtrn.precision.Declined
+        When it is to be made the usual way.
+    Exception
+        Whatever the target raises.
+    """
+    engine = KernelEngine(target, memories)
+    held = run_resident(plan, left, right, engine)
+    return Kept(
+        held=held,
+        launches=engine.launches,
+        bytes=engine.bytes,
+        slices=None,
+        form="",
+        bound=plan.bound,
+        underflow=0.0,
+        note="the result stays on the target",
+        copied=engine.copied,
+    )
 
 
 def _outcome(

@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from numtrn.residency import Memory
+
 __all__ = [
     "MIRRORED",
     "Array",
@@ -76,6 +78,10 @@ class Gemm:
         Whether the diagonal of a triangular A is ones, which are not read.
     k_is_fast
         Of A and of B, whether neighbours in memory are neighbours along k; as of two arrays in C order.
+    held
+        Of A and of B, whether the target has it already.
+    stays
+        Whether the result may stay on the target.
     """
 
     function: str
@@ -90,6 +96,8 @@ class Gemm:
     stored: Triangle | None = None
     unit: bool = False
     k_is_fast: tuple[bool, bool] = (True, False)
+    held: tuple[bool, bool] = (False, False)
+    stays: bool = False
 
     @property
     def work(self) -> int:
@@ -349,7 +357,7 @@ class Operands:
     `Cholesky`: A.
 
     With the structures ``"syr2k"`` and ``"her2k"`` the inputs are X and Y, each (batch, n, k / 2).
-    ``host`` is there for those that need it.
+    ``host`` is there for those that need it, and ``memories`` are those of operands that are numtrn arrays.
     """
 
     inputs: tuple[Array, ...]
@@ -357,6 +365,7 @@ class Operands:
     alpha: complex = 1.0
     beta: complex = 0.0
     host: Host | None = None
+    memories: tuple[Memory, ...] = ()
 
 
 def _triangle(n: int) -> int:

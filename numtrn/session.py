@@ -40,7 +40,8 @@ class Call:
         Wall time of the call on this machine, host part included; None where it was not measured.
         On the interpreter this is the interpreter's own time, which says nothing about a device.
     bytes
-        Operands and results moved between host and target.
+        Operands and results moved between host and target; a result that stays there counts once it is asked
+        for.
     launches
         Kernel launches.
     slices
@@ -159,17 +160,27 @@ class Session:
     def time_last(self, seconds: float) -> None:
         """Fill in the time of the newest record, which NumPy has computed meanwhile."""
         untimed = self._calls[-1] if self._calls else None
-        if untimed is None or untimed.seconds is not None:
-            return
-        timed = replace(untimed, seconds=seconds)
+        if untimed is not None and untimed.seconds is None:
+            self.amend(untimed, seconds=seconds)
+
+    def amend(self, call: Call, **figures: Any) -> Call:
+        """Put figures that have become known since into a record, here and in the enclosing sessions.
+
+        Returns
+        -------
+        Call
+            The record that is there now.
+        """
+        amended = replace(call, **figures)
         session: Session | None = self
         while session is not None:
             with session._lock:
                 for place in reversed(range(len(session._calls))):
-                    if session._calls[place] is untimed:
-                        session._calls[place] = timed
+                    if session._calls[place] is call:
+                        session._calls[place] = amended
                         break
             session = session._parent
+        return amended
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: what happened until now, apart from any enclosing session."""

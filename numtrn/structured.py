@@ -21,6 +21,7 @@ from numtrn.plan.trmm import tile_trmm
 from numtrn.plan.trsm import tile_trsm
 from numtrn.precision.inverses import choose_inverses
 from numtrn.request import Array, Structure, k_is_fast
+from numtrn.targets import Resident
 
 __all__ = ["STORED", "STRUCTURES", "Launcher", "multiply", "solve"]
 
@@ -44,12 +45,12 @@ class Launcher(Protocol):
 
     copied: int
 
-    def launch(self, t: Tiling, arrays: Sequence[Array], dtype: Any) -> Array:
+    def launch(self, t: Tiling, arrays: Sequence[Array | Resident], dtype: Any) -> Array:
         """One launch of a tiling."""
         ...
 
-    def taken(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """A block stacked along its rows, itself or packed with zeros around."""
+    def taken(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | Resident:
+        """A block stacked along its rows: itself, packed with zeros around, or what the target has of it."""
         ...
 
     def product(self, lhs: Array, rhs: Array, operand_dtype: str) -> NDArray[np.float32]:

@@ -68,7 +68,9 @@ class Prediction:
         )
 
 
-def predict(tiling: Tiling, passes: int, chip: Chip) -> Prediction:
+def predict(
+    tiling: Tiling, passes: int, chip: Chip, held: tuple[bool, bool] = (False, False), stays: bool = False
+) -> Prediction:
     """Predicted seconds of a tiling.
 
     Parameters
@@ -79,13 +81,19 @@ def predict(tiling: Tiling, passes: int, chip: Chip) -> Prediction:
         TensorE passes of an operand: 4 for fp32, 1 otherwise.
     chip
         The machine.
+    held, stays
+        Operands that the target has, and whether the result stays there: they are not moved.
     """
-    link = tiling.bytes_in / chip.link_in_bytes_per_second + tiling.bytes_out / chip.link_out_bytes_per_second
+    sizes = tiling.m, tiling.n
+    there = sum(size for size, is_there in zip(sizes, held, strict=True) if is_there)
+    sent = tiling.bytes_in - tiling.bytes_in * there // sum(sizes)
+    brought = 0 if stays else tiling.bytes_out
+    link = sent / chip.link_in_bytes_per_second + brought / chip.link_out_bytes_per_second
     return Prediction(
         device=tiling.launches * _kernel_seconds(tiling, passes, chip),
         link=tiling.launches * link,
         fixed=tiling.launches * chip.launch_seconds,
-        bytes=tiling.launches * (tiling.bytes_in + tiling.bytes_out),
+        bytes=tiling.launches * (sent + brought),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -25,7 +26,7 @@ from numtrn.plan.words import prefers_karatsuba, tile_karatsuba, tile_least, til
 from numtrn.precision import Scheme, choose
 from numtrn.request import Cholesky, Contraction, Gemm, Mp2, Request, Routine, Solve
 
-__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "make_plan", "make_tilings", "threshold"]
+__all__ = ["DEFAULT_MIN_WORK", "DTYPES", "can_stay", "make_plan", "make_tilings", "threshold"]
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 """Types that have a kernel."""
@@ -363,6 +364,13 @@ def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip, slices: int | None = No
     return tile_structured(gemm.structure, batch, m, k, n, size, tf32, gemm.k_is_fast)
 
 
+def can_stay(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...]) -> bool:
+    """Whether a product's operands and result may lie on the target: float32, plain, in one launch."""
+    plain = gemm.dtype == scheme.operand_dtype == "float32" and scheme.maximum_slices is None
+    alone = (gemm.structure, gemm.reads_c, scheme.terms) == ("general", False, 1)
+    return plain and alone and len(tilings) == 1 and prod(tilings[0].pieces) == 1
+
+
 def itemsize(operand_dtype: str) -> int:
     """Bytes of an element as a kernel's operand."""
     return 2 if operand_dtype in ("bfloat16", "float16") else 4
@@ -383,6 +391,8 @@ def _affordable(
 def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip) -> Prediction:
     """Times of a plan's launches, with the guard product where the data choose the slices."""
     guard = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n)
+    if can_stay(gemm, scheme, tilings):
+        return predict(tilings[0], chip.fp32_passes, chip, gemm.held, gemm.stays)
     if guard is None:
         return _predict_tilings(tilings, scheme, chip)
     least = tile_least(guard.batch, guard.m, guard.k, guard.n)

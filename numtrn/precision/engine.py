@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -31,6 +31,10 @@ class Words(Protocol):
     k_is_fast
         Whether neighbours in memory are neighbours along k: then (rows, k) is the cheaper order of a block.
     """
+
+    def source(self, part: int) -> Array | None:
+        """A view (batch, rows, k) of the part in memory, if words depend on nothing beside the operand."""
+        ...
 
     @property
     def batch(self) -> int:
@@ -78,7 +82,21 @@ class Magnitudes(Protocol):
     ----------
     batch, rows, k
         Extents, of the right operand transposed.
+    source
+        A view (batch, rows, k) of the operand's memory, if magnitudes depend on nothing beside the operand.
+    layout
+        Tells magnitudes of one source from others.
     """
+
+    @property
+    def source(self) -> Array | None:
+        """The operand's memory."""
+        ...
+
+    @property
+    def layout(self) -> Hashable:
+        """What is made of the source."""
+        ...
 
     @property
     def batch(self) -> int:

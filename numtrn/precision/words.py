@@ -52,6 +52,10 @@ class SideWords:
         _, rows, k = (abs(stride) for stride in self.side.parts[0].strides)
         return k <= rows
 
+    def source(self, part: int) -> Array | None:
+        """What the words of a part depend on alone: the operand's elements, whose rows give the exponents."""
+        return self.side.parts[part] if self.side.inner is None else None
+
     def cut(self, part: int, batch: int, rows: slice, k: slice, out: NDArray[np.int8]) -> None:
         """Write the words of one block (rows, k, bytes)."""
         x, of_rows, of_k = _block(self.side, part, batch, rows, k)
@@ -82,6 +86,16 @@ class SideMagnitudes:
     def rows(self) -> int:
         """Rows, twice those of the operand where it is taken crosswise."""
         return self.side.shape[1] * (len(self.side.parts) if self.crosswise else 1)
+
+    @property
+    def source(self) -> Array | None:
+        """What they depend on alone: the operand's elements, whose rows give the exponents."""
+        return self.side.parts[0] if self.side.inner is None else None
+
+    @property
+    def layout(self) -> tuple[int, bool]:
+        """What is made of them: parts of the operand, and whether crosswise."""
+        return len(self.side.parts), self.crosswise
 
     @property
     def k(self) -> int:

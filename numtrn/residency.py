@@ -1,0 +1,331 @@
+"""What targets hold of the memory of numtrn arrays, so that it is moved once.
+
+A `Memory` is host memory that only numtrn arrays reach; launches leave on the target what they made of its
+pieces, for the next one. A `Held` is a result that only the target has until somebody asks for it. Moving
+itself is the engine's; what an array is made of, `numtrn.array`'s. Memory that others may write to is
+never remembered.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BUDGET", "Held", "Matrix", "Memory", "Norms", "norms_of", "owner_of", "place_name"]
+
+BUDGET = 4 * 2**30
+"""Bytes of operands that stay on one target between calls; beyond them the least recently used go."""
+
+
+def place_name(target: str) -> str:
+    """The first device of a target, as arrays call it: ``"interpreter:0"``."""
+    return f"{target}:0"
+
+
+class _Shelf:
+    """Pieces of operands on one target, the least recently used first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a collector may drop a memory while this thread is in here
+        self._pieces: OrderedDict[tuple[int, Hashable], tuple[Any, int]] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, owner: int, key: Hashable) -> Any | None:
+        with self._lock:
+            found = self._pieces.get((owner, key))
+            if found is None:
+                return None
+            self._pieces.move_to_end((owner, key))
+            return found[0]
+
+    def keep(self, owner: int, key: Hashable, piece: Any, size: int) -> None:
+        with self._lock:
+            if size > BUDGET or (owner, key) in self._pieces:
+                return
+            self._pieces[owner, key] = piece, size
+            self.bytes += size
+            while self.bytes > BUDGET:
+                _, (_, freed) = self._pieces.popitem(last=False)
+                self.bytes -= freed
+
+    def drop(self, owner: int) -> None:
+        with self._lock:
+            for found in [found for found in self._pieces if found[0] == owner]:
+                self.bytes -= self._pieces.pop(found)[1]
+
+    def holds(self, owner: int) -> bool:
+        with self._lock:
+            return any(found[0] == owner for found in self._pieces)
+
+
+_shelves: dict[str, _Shelf] = {}
+_numbers = count()
+
+
+def _drop(owner: int) -> None:
+    for shelf in list(_shelves.values()):
+        shelf.drop(owner)
+
+
+class Memory:
+    """Host memory of one numtrn array and its views.
+
+    Parameters
+    ----------
+    host
+        All of it, as one array.
+    owned
+        Whether nobody else can write to it. Of other memory nothing is remembered.
+
+    Attributes
+    ----------
+    owned
+        The same, as it is now.
+    """
+
+    __slots__ = ("__weakref__", "_host", "_known", "_lock", "_version", "owned")
+
+    def __init__(self, host: NDArray[Any], *, owned: bool) -> None:
+        self._host = host
+        self._lock = threading.Lock()
+        self._known: _Known | None = None  # most memories are never an operand
+        self._version = 0
+        self.owned = owned
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Devices that hold pieces of it."""
+        known = self._known
+        if known is None:
+            return ()
+        return tuple(place for place, shelf in sorted(_shelves.items()) if shelf.holds(known.number))
+
+    def changed(self) -> None:
+        """It is about to be written: what targets hold is forgotten."""
+        with self._lock:
+            self._version += 1
+        if self._known is not None:
+            _drop(self._known.number)
+
+    def shared(self) -> None:
+        """It goes out to others, who may write to it at any time."""
+        self.owned = False
+        self.changed()
+
+    def covers(self, piece: NDArray[Any]) -> bool:
+        """Whether a view lies in it."""
+        low, high = self._looked_up().bounds
+        return low <= _start(piece) < high
+
+    def get(self, place: str, piece: NDArray[Any], made: Hashable) -> Any | None:
+        """What the target holds of a view, made in that way; None if it does not."""
+        shelf, known = _shelves.get(place), self._looked_up()
+        return None if shelf is None else shelf.get(known.number, self._key(piece, made))
+
+    def keep(self, place: str, piece: NDArray[Any], made: Hashable, resident: Any, size: int) -> None:
+        """Remember what the target holds of a view; of memory that others reach, nothing."""
+        if self.owned:
+            shelf = _shelves.setdefault(place, _Shelf())
+            shelf.keep(self._looked_up().number, self._key(piece, made), resident, size)
+
+    def _key(self, piece: NDArray[Any], made: Hashable) -> Hashable:
+        offset = _start(piece) - self._looked_up().bounds[0]
+        strides = tuple(s if n > 1 else 0 for n, s in zip(piece.shape, piece.strides, strict=True))
+        return self._version, offset, piece.shape, strides, piece.dtype.str, made
+
+    def _looked_up(self) -> _Known:
+        with self._lock:
+            if self._known is None:
+                self._known = _Known(next(_numbers), _bounds(self._host))
+                weakref.finalize(self, _drop, self._known.number).atexit = False
+            return self._known
+
+
+class _Known(NamedTuple):
+    """By what shelves know a memory, and its first byte and the one after its last."""
+
+    number: int
+    bounds: tuple[int, int]
+
+
+def _start(piece: NDArray[Any]) -> int:
+    """Address of a view's first element."""
+    address: int = piece.__array_interface__["data"][0]
+    return address
+
+
+def _bounds(host: NDArray[Any]) -> tuple[int, int]:
+    """First and one past the last byte of an array."""
+    home: Any = np.lib.array_utils if hasattr(np.lib, "array_utils") else np  # since NumPy 2; before
+    low, high = home.byte_bounds(host)
+    return int(low), int(high)
+
+
+def owner_of(memories: Iterable[Memory], piece: NDArray[Any]) -> Memory | None:
+    """The memory that a view lies in, if numtrn arrays alone reach it."""
+    return next((one for one in memories if one.owned and one.covers(piece)), None)
+
+
+# ---- Results on the target ----
+
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """Upper bounds of the 2-norms of the rows (batch, m) and columns (batch, n) of matrices, in float64."""
+
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+
+    @property
+    def all(self) -> NDArray[np.float64]:
+        """Of the Frobenius norm of each matrix, (batch,)."""
+        by_rows, by_columns = (np.sqrt((x * x).sum(axis=1)) for x in (self.rows, self.columns))
+        smaller: NDArray[np.float64] = np.minimum(by_rows, by_columns)
+        return smaller
+
+    @property
+    def turned(self) -> Norms:
+        """Of the transposes."""
+        return Norms(self.columns, self.rows)
+
+    def times(self, other: Norms, k: int) -> Norms:
+        """Of computed fp32 products A B of K terms.
+
+        They are at most |A||B| (1 + (K + 1) 2^-23), componentwise, and ||A_i|^T |B|| <= ||A_i|| ||B||_F.
+        """
+        grown = 1 + (k + 1) * 2.0**-23
+        rows = self.rows * other.all[:, np.newaxis] * grown
+        return Norms(rows, other.columns * self.all[:, np.newaxis] * grown)
+
+    def most(self, other: Norms) -> float:
+        """Of the elements and partial sums of the products, by Cauchy-Schwarz."""
+        return float((self.rows.max(axis=1, initial=0.0) * other.columns.max(axis=1, initial=0.0)).max())
+
+
+def norms_of(matrices: NDArray[np.float32]) -> Norms:
+    """Bounds for (batch, m, n) float32; not finite where there are NaN, Inf, or very large elements."""
+    with np.errstate(all="ignore"):
+        rows = np.einsum("bij,bij->bi", matrices, matrices).astype(np.float64)
+        columns = np.einsum("bij,bij->bj", matrices, matrices).astype(np.float64)
+    # fp32 sums of n squares are off by n 2^-24 at most; squares of elements below 2^-62 may vanish.
+    _, m, n = matrices.shape
+    return Norms(
+        np.sqrt(rows * (1 + n * 2.0**-22)) + np.sqrt(n) * 2.0**-62,
+        np.sqrt(columns * (1 + m * 2.0**-22)) + np.sqrt(m) * 2.0**-62,
+    )
+
+
+@dataclass(eq=False, kw_only=True)
+class Held:
+    """A float32 result (batch, m, n) that lies on a target, in C order within zeros or undefined padding.
+
+    Attributes
+    ----------
+    resident
+        What the target launches with.
+    place
+        Which target that is: ``"interpreter:0"``.
+    shape, padded
+        Extents, and those that it lies in.
+    norms
+        Bounds of its rows and columns.
+    fetch
+        Brings all of it to the host.
+    moved
+        Told the bytes that were brought.
+    """
+
+    resident: Any
+    place: str
+    shape: tuple[int, int, int]
+    padded: tuple[int, int, int]
+    norms: Norms
+    fetch: Callable[[], NDArray[Any]]
+    moved: Callable[[int], object] = lambda count: None
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._host: NDArray[Any] | None = None
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes on the target."""
+        return 4 * prod(self.padded)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the host has it too."""
+        return self._host is not None
+
+    def host(self) -> NDArray[Any]:
+        """The values (batch, m, n), brought to the host by the first call; the same memory each time."""
+        with self._lock:
+            if self._host is None:
+                brought = self.fetch()
+                self.moved(brought.nbytes)
+                inside = brought.reshape(self.padded)[tuple(slice(extent) for extent in self.shape)]
+                self._host = np.array(inside, order="C")  # ours, and writable
+            return self._host
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """An operand of a float32 product: (batch, rows, columns) of host memory, or of what a target holds.
+
+    Attributes
+    ----------
+    host
+        A view; None where the target holds it.
+    held
+        What the target holds.
+    turned
+        Whether the operand is the transpose of each matrix held.
+    """
+
+    host: NDArray[Any] | None = None
+    held: Held | None = None
+    turned: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(batch, rows, columns)."""
+        if self.host is not None:
+            batch, rows, columns = self.host.shape
+            return batch, rows, columns
+        assert self.held is not None
+        batch, rows, columns = self.held.shape
+        return (batch, columns, rows) if self.turned else (batch, rows, columns)
+
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        """Bytes from one element to the next along each axis."""
+        if self.host is not None:
+            return self.host.strides  # type: ignore[return-value]
+        _, rows, columns = self.shape
+        fast = (4 * rows * columns, 4 * columns, 4)
+        return (fast[0], 4, 4 * rows) if self.turned else fast
+
+    def values(self) -> NDArray[Any]:
+        """The values on the host, brought there if need be."""
+        if self.host is not None:
+            return self.host
+        assert self.held is not None
+        found = self.held.host()
+        return found.swapaxes(1, 2) if self.turned else found
+
+    def norms(self) -> Norms:
+        """Bounds of its rows and columns."""
+        if self.host is not None:
+            return norms_of(self.host)
+        assert self.held is not None
+        return self.held.norms.turned if self.turned else self.held.norms
