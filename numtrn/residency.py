@@ -267,6 +267,11 @@ class Held:
         """Whether the host has it too."""
         return self._host is not None
 
+    def remain(self, memory: Memory) -> None:
+        """Go on being what the target has of the values, once they are in a memory of the host's."""
+        made = ("matrix", self.padded, np.dtype(np.float32).str)
+        memory.keep(self.place, self.host(), made, self.resident, self.nbytes)
+
     def host(self) -> NDArray[Any]:
         """The values (batch, m, n), brought to the host by the first call; the same memory each time."""
         with self._lock:
@@ -314,6 +319,11 @@ class Matrix:
         _, rows, columns = self.shape
         fast = (4 * rows * columns, 4 * columns, 4)
         return (fast[0], 4, 4 * rows) if self.turned else fast
+
+    @property
+    def stand_in(self) -> NDArray[Any]:
+        """An array of its shape and strides whose elements are not there."""
+        return np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), self.shape, self.strides)
 
     def values(self) -> NDArray[Any]:
         """The values on the host, brought there if need be."""

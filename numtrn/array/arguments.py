@@ -12,6 +12,7 @@ import numpy as np
 from numtrn.array.core import Core
 from numtrn.array.devices import agree
 from numtrn.request import Array as HostArray
+from numtrn.residency import Memory
 
 __all__ = ["Arguments", "is_plain"]
 
@@ -103,6 +104,11 @@ class Arguments:
         self._ours.append((memory, x))
         return memory
 
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        """Of the numtrn arrays among the arguments."""
+        return tuple(x._memory for _, x in self._ours if x._memory is not None)
+
     def given(self, result: Any) -> Any:
         """A result with numtrn arrays for ndarrays and NumPy's scalars, also in tuples and lists.
 
@@ -125,17 +131,20 @@ class Arguments:
                 return x
         if any(result is x for x in self._outs) or not is_plain(type(result)):
             return result
-        return self._one._like(result, self._is_ours(result))
+        return self._one._like(result, self._memory_of(result))
 
-    def _is_ours(self, result: HostArray) -> bool:
-        """Whether nobody else's memory is in it."""
+    def _memory_of(self, result: HostArray) -> Memory | None:
+        """Whose memory a result lies in: an argument's, that of others, or, None, its own."""
         if result.base is None:
-            return True
-        others = [memory for memory, x in self._ours if not x._owned] + self._foreign
+            return None
+        for _, x in self._ours:
+            if x._memory is not None and x._memory.covers(result):
+                return x._memory
         root: Any = result
         while isinstance(root.base, np.ndarray):
             root = root.base
-        return root.base is None and not any(np.may_share_memory(result, x) for x in others)
+        owned = root.base is None and not any(np.may_share_memory(result, x) for x in self._foreign)
+        return Memory(root, owned=owned)
 
 
 def _written(

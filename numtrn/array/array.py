@@ -16,11 +16,11 @@ import numpy as np
 from numtrn.array import exchange, protocols, recording
 from numtrn.array.arguments import Arguments
 from numtrn.array.devices import CPU, checked
-from numtrn.array.lazy import Lazy
 from numtrn.array.methods import Methods
 from numtrn.array.operators import Operators
 from numtrn.array.recording import in_words
 from numtrn.request import Array as HostArray
+from numtrn.residency import Memory
 
 __all__ = ["Array", "asarray"]
 
@@ -42,10 +42,10 @@ class Array(Operators, Methods):
     __slots__ = ()
     __array_priority__ = 1000
 
-    def _like(self, data: HostArray, owned: bool = True) -> Array:
-        if not owned and self._device != CPU:
-            data, owned = data.copy(), True
-        return Array(data, self._device, owned)
+    def _like(self, data: HostArray, memory: Memory | None = None) -> Array:
+        if memory is not None and not memory.owned and memory is not self._memory and self._device != CPU:
+            data, memory = data.copy(), None
+        return Array(data, self._device, memory=memory)
 
     # ---- NumPy's and the standard's protocols ----
 
@@ -107,10 +107,8 @@ class Array(Operators, Methods):
         where = checked(device)
         if where == self._device:
             return self
-        node = self._node()
-        if node is None:
-            return Array(self._values("to_device").copy(), where)
-        moved: Any = Array(np.empty(0), where)._recorded(Lazy(node))
+        moved = self.copy()
+        moved._device = where
         return cast(Array, moved)
 
     # ---- Elements ----

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from numtrn.array.devices import CPU
-from numtrn.array.lazy import Lazy
+from numtrn.array.lazy import Lazy, OnTarget
 from numtrn.array.record import Node
 from numtrn.array.recording import Step, is_view, viewed
 from numtrn.request import Array as HostArray
+from numtrn.residency import Memory
 
 __all__ = ["Core"]
 
@@ -24,23 +25,26 @@ __all__ = ["Core"]
 class Core:
     """Values, or what is recorded in their place, and the device they belong to."""
 
-    __slots__ = ("__weakref__", "_device", "_host", "_lazy", "_owned", "_steps")
+    __slots__ = ("__weakref__", "_device", "_host", "_lazy", "_memory", "_steps")
 
-    def __init__(self, data: HostArray, device: str = CPU, owned: bool = True) -> None:
+    def __init__(
+        self, data: HostArray, device: str = CPU, owned: bool = True, memory: Memory | None = None
+    ) -> None:
         self._host: HostArray | None = data
         self._device = device
-        self._owned = owned  # False: the memory is the caller's, too
+        # Not owned: it is the caller's, too. A view shares the memory of its base.
+        self._memory: Memory | None = Memory(data, owned=owned) if memory is None else memory
         self._lazy: Lazy | None = None
         self._steps: tuple[Step, ...] = ()
 
-    def _like(self, data: HostArray, owned: bool = True) -> Core:
-        """An array of these values, where this one is."""
+    def _like(self, data: HostArray, memory: Memory | None = None) -> Core:
+        """An array of these values, where this one is; without a memory, they are nobody else's."""
         raise NotImplementedError
 
     def _recorded(self, lazy: Lazy, steps: tuple[Step, ...] = ()) -> Core:
-        """An array of what is recorded, where this one is."""
+        """An array of what is recorded or on a target, where this one is."""
         array = self._like(_NOTHING)
-        array._host, array._lazy, array._steps = None, lazy, steps
+        array._host, array._memory, array._lazy, array._steps = None, None, lazy, steps
         return array
 
     # ---- Memory ----
@@ -52,16 +56,37 @@ class Core:
             values = self._lazy.value(why)
             for step in self._steps:
                 values = viewed(values, step)
-            self._host = values
+            self._host, self._memory = values, self._lazy.memory
         return self._host
 
     def _writable(self, why: str) -> HostArray:
         """The values, about to be changed in place."""
-        return self._values(why)
+        values = self._values(why)
+        assert self._memory is not None
+        self._memory.changed()
+        return values
 
     def _exported(self, why: str) -> HostArray:
         """The values, whose memory others will read and write from now on."""
-        return self._values(why)
+        values = self._values(why)
+        assert self._memory is not None
+        self._memory.shared()
+        return values
+
+    @property
+    def residency(self) -> tuple[str, ...]:
+        """Where values are now: ``"cpu"`` for the host, and devices that hold them or what they made of them.
+
+        Empty while nothing is computed.
+        """
+        away = self._on_target()
+        if away is not None:
+            return (away.held.place,)
+        if self._node() is not None:
+            return ()
+        self._values("residency")
+        assert self._memory is not None
+        return (CPU, *self._memory.places)
 
     # ---- What is recorded ----
 
@@ -76,7 +101,7 @@ class Core:
         """A view of a recorded array, or, where NumPy would make one, a copy."""
         node = self._node()
         if node is None or self._lazy is None:
-            return self._like(viewed(self._values("a view"), step), self._owned)
+            return self._like(viewed(self._values("a view"), step), self._memory)
         base = self._lazy.node()
         if base is None or not is_view(base.shape, self._steps, step):
             return self._recorded(Lazy(viewed(node, step)))
@@ -84,17 +109,28 @@ class Core:
 
     # ---- Shape and type ----
 
+    def _on_target(self) -> OnTarget | None:
+        """The result that a target alone holds; None where there is another state of things."""
+        lazy = self._lazy if self._host is None else None
+        return lazy if isinstance(lazy, OnTarget) and lazy.is_away else None
+
+    def _form(self) -> Node | HostArray:
+        """Something of the array's shape and dtype; nothing is computed or moved."""
+        away = self._on_target()
+        if away is not None:
+            return away.stand_in(self._steps)
+        node = self._node()
+        return self._values("its form") if node is None else node
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Extents."""
-        node = self._node()
-        return self._values("shape").shape if node is None else node.shape
+        return self._form().shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the elements."""
-        node = self._node()
-        return self._values("dtype").dtype if node is None else node.dtype
+        return self._form().dtype
 
     @property
     def ndim(self) -> int:

@@ -6,12 +6,13 @@ What shows memory (``strides``, ``flat``, ``view`` ...) is not here: ``np.asarra
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from numtrn.array.core import Core
-from numtrn.array.lazy import Lazy
+from numtrn.array.lazy import Lazy, OnTarget
 
 __all__ = ["Methods"]
 
@@ -139,8 +140,10 @@ class Methods(Core):
         return self._like(self._values("astype").astype(dtype, order, casting))
 
     def copy(self, order: Any = "C") -> Any:
-        """A copy, of which nothing is computed if nothing of the array is."""
-        node = self._node()
+        """A copy, of which nothing is computed or moved if nothing of the array is."""
+        away, node = self._on_target(), self._node()
+        if away is not None:
+            return self._recorded(OnTarget(replace(away.held), away.shape), self._steps)
         return self._like(self._values("copy").copy(order)) if node is None else self._recorded(Lazy(node))
 
     def flatten(self, order: Any = "C") -> Any:

@@ -7,12 +7,13 @@ Inside a block what has a kernel is planned and what has a recorded meaning is r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from numtrn import dispatch
-from numtrn.array import promotion, recording
+from numtrn.array import held, promotion, recording
 from numtrn.array.arguments import Arguments, is_plain
 from numtrn.array.core import Core
 from numtrn.array.devices import agree
@@ -152,6 +153,14 @@ def _call(one: Core, function: Callable[..., Any], args: tuple[Any, ...], kwargs
         found = _on_recorded(one, function, args, kwargs, block)
         if found is not None:
             return found
+    kept: held.Kept | None = None
+    if out is None:
+        found = _on_target(one, function, args, kwargs)
+        if found is not None:
+            return found
+        kept = None if block is None else held.keep(one, function, args, kwargs, block)
+        if kept is not None and kept.value is not None:
+            return kept.value
     arguments = Arguments(one, _name(function))
     plain_args, plain = arguments.of(function, args, kwargs)
     plain_args, plain = _typed(function, plain_args, plain)
@@ -160,14 +169,28 @@ def _call(one: Core, function: Callable[..., Any], args: tuple[Any, ...], kwargs
             node = recording.product(function, plain_args, plain, block.min_work)
         if node is not None:
             return one._recorded(Lazy(node))
+    if kept is not None:  # refused, or failed
+        with suspended():
+            return arguments.given(function(*plain_args, **plain))
     recognised = _recognised(function, plain_args, plain) if block is not None else None
     if block is None or recognised is None or recognised.operands is None:
         return arguments.given(_compute(function, plain_args, plain))
     with suspended():  # what is computed here, refused or not, is not to be caught again below
-        value = dispatch.offer_in(block, recognised.request, recognised.operands())
+        operands = replace(recognised.operands(), memories=arguments.memories)
+        value = dispatch.offer_in(block, recognised.request, operands)
         if value is None:
             return arguments.given(function(*plain_args, **plain))
     return one._like(np.array(value.reshape(recognised.shape), order="C"))
+
+
+def _on_target(one: Core, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
+    """What needs no values of arrays that a target holds: their views, and questions about their form."""
+    if function in recording.QUESTIONS and any(isinstance(x, Core) and x._on_target() for x in args):
+        stand_ins = [
+            np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Core) else x for x in args
+        ]
+        return Arguments(one, "").given(_compute(function, stand_ins, kwargs))
+    return held.view(function, args, kwargs)
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -39,10 +39,13 @@ __all__ = [
     "Permute",
     "Regroup",
     "Step",
+    "contraction",
     "elementwise",
+    "extents",
     "in_words",
     "indexed",
     "is_view",
+    "laid_out",
     "product",
     "reduction",
     "spread",
@@ -68,24 +71,24 @@ def product(
     if set(kwargs) - {"axes", "optimize"} or not all(_is_plain(x) for x in _arrays(args)):
         return None
     try:
-        found = _contraction(function, args, kwargs)
+        found = contraction(function, args, kwargs)
     except Exception:  # a wrong call: NumPy's own error is the one to see
         return None
     if found is None:
         return None
     name, subscripts, (a, b) = found
-    extents = _extents(subscripts, (a.shape, b.shape))
-    if extents is None:
+    sizes = extents(subscripts, (a.shape, b.shape))
+    if sizes is None:
         return None
-    shape = tuple(extents[label] for label in subscripts.split("->")[1])
-    if prod(shape) <= a.size + b.size or prod(extents.values()) < max(min_work, 1):
+    shape = tuple(sizes[label] for label in subscripts.split("->")[1])
+    if prod(shape) <= a.size + b.size or prod(sizes.values()) < max(min_work, 1):
         return None
     operands = snapshot(a), snapshot(b)
     dtype = np.result_type(a.dtype, b.dtype)
     return Product(function=name, subscripts=subscripts, operands=operands, shape=shape, dtype=dtype)
 
 
-def _contraction(
+def contraction(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[str, str, tuple[Array, ...]] | None:
     """Name, subscripts and operands of a contraction of two arrays."""
@@ -130,7 +133,7 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> str:
     return f"{first},{''.join(second)}->{output}"
 
 
-def _extents(subscripts: str, shapes: Sequence[Shape]) -> dict[str, int] | None:
+def extents(subscripts: str, shapes: Sequence[Shape]) -> dict[str, int] | None:
     """Size of each label of a contraction that can be recorded."""
     inputs, output = subscripts.split("->")
     terms = inputs.split(",")
@@ -276,16 +279,21 @@ def viewed(x: Any, step: Step) -> Any:
 
 def is_view(shape: Shape, steps: Sequence[Step], last: Step) -> bool:
     """Whether NumPy makes a view in this step, not a copy, of an array in C order after the steps before."""
+    return laid_out(shape, (*steps, last)) is not None
+
+
+def laid_out(shape: Shape, steps: Sequence[Step]) -> tuple[Shape, list[int]] | None:
+    """Shape and strides, in elements, of an array in C order after some steps; None if one has to copy."""
     strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    for one in (*steps, last):
+    for one in steps:
         if isinstance(one, Permute):
             shape, strides = tuple(shape[k] for k in one.axes), [strides[k] for k in one.axes]
             continue
         found = _strides(shape, strides, one.shape)
         if found is None:
-            return False
+            return None
         shape, strides = one.shape, found
-    return True
+    return shape, strides
 
 
 def _strides(shape: Shape, strides: Sequence[int], new: Shape) -> list[int] | None:

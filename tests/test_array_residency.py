@@ -1,0 +1,250 @@
+"""Where the values of numtrn arrays are: moved once, when somebody asks, and never stale."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import numtrn
+
+rng = np.random.default_rng(5)
+
+
+def values(*shape, dtype=np.float32):
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def block(**options):
+    return numtrn.enabled(target="interpreter", min_work=0, **options)
+
+
+def moved(session):
+    return sum(call.bytes for call in session.calls)
+
+
+PRODUCTS = {
+    "@": lambda a, b: a @ b,
+    "matmul": np.matmul,
+    "dot": np.dot,
+    "method": lambda a, b: a.dot(b),
+    "tensordot": lambda a, b: np.tensordot(a, b, 1),
+    "einsum": lambda a, b: np.einsum("ij,jk->ik", a, b),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_chain_of_ten_moves_each_operand_once_and_the_result_once(name):
+    matrices = [values(1024, 1024) for _ in range(11)]
+    multiply = PRODUCTS[name]
+    with block() as session:
+        product = numtrn.asarray(matrices[0])
+        for matrix in matrices[1:]:
+            product = multiply(product, numtrn.asarray(matrix))
+        assert product.shape == (1024, 1024)
+        assert product.dtype == np.float32
+        assert product.residency == ("interpreter:0",)
+        assert moved(session) == 11 * matrices[0].nbytes
+        got = np.asarray(product)
+    assert moved(session) == 12 * matrices[0].nbytes
+    assert session.counts == {"kernel": 10, "numpy": 0, "failed": 0, "small": 0}
+    with block():
+        plain = matrices[0]
+        for matrix in matrices[1:]:
+            plain = multiply(plain, matrix)
+    assert got.tobytes() == plain.tobytes()
+
+
+def test_residency_says_where_values_are():
+    a, b = numtrn.asarray(values(64, 64), copy=True), numtrn.asarray(values(64, 64), copy=True)
+    assert a.residency == ("cpu",)
+    with block():
+        c = a @ b
+    assert a.residency == ("cpu", "interpreter:0")
+    assert c.residency == ("interpreter:0",)
+    c.sum()
+    assert c.residency == ("cpu", "interpreter:0")
+    c[0] = 1
+    assert c.residency == ("cpu",)
+    with block():
+        assert numtrn.asarray(values(2, 3)).copy().residency == ("cpu",)
+        outer = numtrn.asarray(values(40, 3)) @ numtrn.asarray(values(3, 40))
+        assert outer.residency == ()  # recorded, not computed
+
+
+def test_an_operand_of_twenty_products_is_moved_once():
+    shared = numtrn.asarray(values(128, 128), copy=True)
+    with block() as session:
+        results = [shared @ numtrn.asarray(values(128, 128)) for _ in range(20)]
+        assert moved(session) == 21 * shared.nbytes
+    assert all(x.residency == ("interpreter:0",) for x in results)
+
+
+CHANGES = {
+    "element": lambda x: x.__setitem__((0, 0), 7),
+    "slice": lambda x: x.__setitem__(slice(1, 3), 2.5),
+    "in place": lambda x: x.__iadd__(1),
+    "view": lambda x: x.T.__setitem__((2, 1), 9),
+    "view of a view": lambda x: x[1:][:, ::2].__imul__(3),
+    "row": lambda x: x[3].__setitem__(1, 4),
+    "reshaped": lambda x: x.reshape(-1).__setitem__(5, -1),
+    "ravel": lambda x: np.ravel(x).fill(0.25),
+    "out": lambda x: np.exp(x, out=x),
+    "out of a view": lambda x: np.negative(x[::2], out=x[::2]),
+    "ufunc.at": lambda x: np.add.at(x, (0, 0), 3),
+    "copyto": lambda x: np.copyto(x, 3.5),
+    "put": lambda x: np.put(x, [1, 2], [5, 6]),
+    "fill_diagonal": lambda x: np.fill_diagonal(x, 2),
+    "sort": lambda x: x.sort(axis=0),
+    "fill": lambda x: x.fill(1.5),
+    "ndarray of it": lambda x: np.asarray(x).__setitem__((1, 1), 8),
+    "ndarray of a view": lambda x: np.asarray(x.T).__setitem__((1, 2), 8),
+    "dlpack": lambda x: np.from_dlpack(x) * 1,
+    "split": lambda x: np.split(x, 2)[1].__iadd__(2),
+    "diagonal by einsum": lambda x: np.einsum("ii->i", x).__iadd__(2),
+    "matmul out": lambda x: np.matmul(x.copy(), x.copy(), out=x),
+    "broadcast": lambda x: np.broadcast_to(x[0], (3, 64)).sum(),
+    "real": lambda x: np.real(x).__setitem__((0, 1), 5),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("state", ["host", "result"])
+def test_what_is_changed_is_not_taken_for_what_it_was(name, dtype, state):
+    data, other = values(64, 64, dtype=dtype), values(64, 64, dtype=dtype)
+    eye = np.eye(64, dtype=dtype)
+    with block():
+        x = numtrn.asarray(data, copy=True)
+        if state == "result":
+            x = x @ numtrn.asarray(eye)
+        first = np.array(x.copy() @ numtrn.asarray(other))
+        x @ numtrn.asarray(other)  # now the target has it
+        CHANGES[name](x)
+        got = np.array(x @ numtrn.asarray(other))
+        later = np.array((x @ numtrn.asarray(eye)) @ numtrn.asarray(other))
+    expected = data.copy()
+    with np.errstate(all="ignore"):
+        CHANGES[name](expected)
+    tolerance = {"rtol": 1e-3, "atol": 1e-3} if dtype == np.float32 else {"rtol": 1e-12, "atol": 1e-12}
+    np.testing.assert_allclose(first, data @ other, **tolerance)
+    np.testing.assert_allclose(got, expected @ other, **tolerance)
+    np.testing.assert_allclose(later, expected @ other, **tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_memory_of_the_caller_is_read_each_time(dtype):
+    data, other = values(64, 64, dtype=dtype), numtrn.asarray(values(64, 64, dtype=dtype))
+    x = numtrn.asarray(data)  # no copy
+    with block():
+        x @ other
+        data *= 2
+        got = np.asarray(x @ other)
+    np.testing.assert_allclose(got, data @ np.asarray(other), rtol=1e-3, atol=1e-3)
+    given_away = numtrn.asarray(data, copy=True)
+    memory = np.asarray(given_away)
+    with block():
+        given_away @ other
+        memory += 1
+        got = np.asarray(given_away @ other)
+    np.testing.assert_allclose(got, memory @ np.asarray(other), rtol=1e-3, atol=1e-3)
+
+
+def test_an_array_on_a_device_has_memory_of_its_own():
+    data, other = values(64, 64), values(64, 64)
+    x = numtrn.asarray(data, device="interpreter:0")
+    data[:] = 0
+    assert x.device == "interpreter:0"
+    with block() as session:
+        for _ in range(3):
+            y = x @ numtrn.asarray(other, device="interpreter:0")
+            assert y.device == "interpreter:0"
+        assert moved(session) == 4 * data.nbytes
+    assert np.asarray(x).any()
+
+
+def test_views_of_a_result_stay_where_it_is():
+    a, b, c = (values(128, 192), values(192, 128), values(128, 128))
+    with block() as session:
+        x = numtrn.asarray(a) @ numtrn.asarray(b)
+        before = moved(session)
+        views = [x.T, np.transpose(x), x.mT, np.swapaxes(x, 0, 1), np.moveaxis(x, 0, 1)]
+        assert all(v.residency == ("interpreter:0",) for v in views)
+        assert np.shape(x) == x.shape == (128, 128)
+        assert np.zeros_like(x).shape == (128, 128)
+        assert x.reshape(-1).shape == (128 * 128,)
+        assert moved(session) == before
+        got = views[0] @ numtrn.asarray(c)
+        assert moved(session) == before + c.nbytes
+        np.testing.assert_allclose(np.asarray(got), (a @ b).T @ c, rtol=1e-3, atol=1e-2)
+        views[0][0, 1] = 77  # a view of the same memory, once it is there
+        assert float(x[1, 0]) == 77
+        assert float(views[3][0, 1]) == 77
+        np.testing.assert_allclose(np.asarray(x @ numtrn.asarray(c))[1], np.asarray(x)[1] @ c, rtol=1e-3)
+
+
+def test_copies_of_a_result_are_their_own():
+    with block() as session:
+        x = numtrn.asarray(values(64, 64)) @ numtrn.asarray(values(64, 64))
+        before = moved(session)
+        y = x.copy()
+        z = y.to_device("interpreter:0")
+        assert moved(session) == before
+        assert (y.residency, z.device) == (("interpreter:0",), "interpreter:0")
+        y[:] = 0
+        assert np.asarray(x).all()
+        assert np.asarray(z).tobytes() == np.asarray(x).tobytes()
+
+
+def test_a_result_comes_after_its_block():
+    with block() as session:
+        x = numtrn.asarray(values(64, 64)) @ numtrn.asarray(values(64, 64))
+        before = moved(session)
+    again = pickle.loads(pickle.dumps(x))
+    assert moved(session) == before + x.nbytes
+    assert np.asarray(again).tobytes() == np.asarray(x).tobytes()
+    assert repr(x).startswith("numtrn.array(")
+
+
+def test_what_may_overflow_is_numpys_as_before():
+    big = numtrn.asarray(np.full((64, 64), 2.0**100, np.float32))
+    with block() as session, np.errstate(over="ignore"):
+        product = big @ big
+    assert np.isinf(np.asarray(product)).all()
+    assert [call.route for call in session.calls] == ["numpy"]
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_any_mixture_is_as_numpys(data):
+    """Chains of products, views, in-place changes and sums, on arrays and on ndarrays alike."""
+    n = data.draw(st.sampled_from([16, 48, 64, 130]))
+    hosts = [values(n, n, dtype=np.float32) / np.float32(n) for _ in range(3)]
+    ours = [numtrn.asarray(x, copy=True) for x in hosts]
+    hosts = [x.copy() for x in hosts]
+    index = st.integers(0, 2)
+    with block():
+        for _ in range(data.draw(st.integers(1, 8))):
+            i, j, k = (data.draw(index) for _ in range(3))
+            match data.draw(st.sampled_from(["product", "turned", "change", "view", "sum", "copy", "add"])):
+                case "product":
+                    hosts[k], ours[k] = hosts[i] @ hosts[j], ours[i] @ ours[j]
+                case "turned":
+                    hosts[k], ours[k] = hosts[i].T @ hosts[j], ours[i].T @ ours[j]
+                case "change":
+                    for x in (hosts[i], ours[i]):
+                        x[1, 2:5] = 0.5
+                case "view":
+                    hosts[k], ours[k] = hosts[i].T, ours[i].T
+                case "sum":
+                    np.testing.assert_allclose(
+                        np.asarray(ours[i].sum(0)), hosts[i].sum(0), rtol=1e-3, atol=1e-3
+                    )
+                case "copy":
+                    hosts[k], ours[k] = hosts[i].copy(), ours[i].copy()
+                case "add":
+                    hosts[i] += hosts[j]
+                    ours[i] += ours[j]
+    for x, y in zip(hosts, ours, strict=True):
+        np.testing.assert_allclose(np.asarray(y), x, rtol=1e-3, atol=1e-3 * max(1, np.abs(x).max()))
