@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from numtrn.array import Array, special
+from numtrn.array import Array, promotion, special
 from numtrn.array_api._data_type_functions import result_type
 from numtrn.array_api._helpers import KINDS, check, given, host
 
@@ -108,7 +108,7 @@ def _one(
     def elementwise(x: Array, /) -> Array:
         kind = check(name, x, kinds).dtype.kind
         with np.errstate(all="ignore"):
-            return _array(other.get(kind, function)(x), x)
+            return cast(Array, other.get(kind, function)(x))
 
     return _named(elementwise, name, doc)
 
@@ -124,12 +124,11 @@ def _two(
 
     def elementwise(x1: Operand, x2: Operand, /) -> Array:
         operands = _operand(name, x1, kinds), _operand(name, x2, kinds)
-        arrays = [x for x in operands if isinstance(x, Array)]
-        if not arrays:
+        if not any(isinstance(x, Array) for x in operands):
             raise TypeError(f"{name} takes one array at least; got two Python scalars")
         chosen = other.get(result_type(*operands).kind, function) if other else function
         with np.errstate(all="ignore"):
-            return _array(chosen(*operands), *arrays)
+            return cast(Array, chosen(*operands))
 
     return _named(elementwise, name, doc)
 
@@ -151,12 +150,8 @@ def _operand(function: str, x: Any, kinds: str) -> Operand:
         if isinstance(x, scalar):
             if not set(letters) & set(KINDS[kinds]):
                 raise TypeError(f"{function} takes {kinds} operands; got the {scalar.__name__} {x!r}")
-            return scalar(x)  # no subclass, such as float64, which would count as an array
+            return cast(complex, scalar(x))  # no subclass, such as float64, which would count as an array
     return check(function, x, kinds)
-
-
-def _array(value: Any, *like: Array) -> Array:
-    return value if isinstance(value, Array) else given(value, *like)
 
 
 def _by_host(function: Callable[..., Any]) -> Callable[..., Array]:
@@ -175,8 +170,7 @@ def _by_host(function: Callable[..., Any]) -> Callable[..., Array]:
 
 WHOLE = {"i": np.positive, "u": np.positive}
 """Integers are rounded already; NumPy before version 2 makes them floats."""
-NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= "2.0.0"
-SIGN_OF_COMPLEX = np.sign if NUMPY_2 else _by_host(special.sign)
+SIGN_OF_COMPLEX = _by_host(special.sign) if promotion.BY_VALUE else np.sign
 """NumPy before version 2 gives the sign of the real part."""
 
 
