@@ -1,4 +1,4 @@
-"""scikit-learn with `array_api_dispatch` on numtrn arrays; test_sklearn.py runs this with SCIPY_ARRAY_API=1."""
+"""scikit-learn with `array_api_dispatch`; test_sklearn.py runs this with SCIPY_ARRAY_API=1."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ from tests.interop.support import inside, ours, same
 rng = np.random.default_rng(5)
 X = rng.standard_normal((60, 8)) @ rng.standard_normal((8, 8)) + 2
 Y = X @ rng.standard_normal(8) + 0.1 * rng.standard_normal(60)
-LABELS = (np.median(Y) < Y).astype(np.int64) + (np.quantile(Y, 0.8) < Y)
+LABELS = np.digitize(Y, np.quantile(Y, [0.5, 0.8]))
 GUESSES = np.where(rng.random(60) < 0.8, LABELS, 0)
 
 
@@ -49,7 +49,7 @@ def _dispatch():
 
 
 def on_both(estimator, target, calls, *, device="cpu"):
-    """What the methods give on numtrn arrays in a block, what on ndarrays, the session, and the estimators."""
+    """What the methods give on numtrn arrays in a block and on ndarrays, the session, both estimators."""
     reference = sklearn.clone(estimator).fit(X, target)
 
     def run():

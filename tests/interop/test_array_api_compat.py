@@ -34,12 +34,12 @@ def test_the_namespace_is_ours():
     assert compat.array_namespace(x) is array_api
     assert compat.array_namespace(x, x + 1, None, 2.0) is array_api
     assert compat.array_namespace(x, api_version="2025.12") is array_api
-    with pytest.raises(ValueError, match="2031.12"):
+    with pytest.raises(ValueError, match=r"2031\.12"):
         compat.array_namespace(x, api_version="2031.12")
 
 
 def test_two_libraries_have_no_common_namespace():
-    with pytest.raises(TypeError, match="[Mm]ultiple namespaces"):
+    with pytest.raises(TypeError, match=r"[Mm]ultiple namespaces"):
         compat.array_namespace(ours(DATA), DATA)
 
 

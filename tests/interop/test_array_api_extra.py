@@ -18,7 +18,7 @@ V, W = np.array([3, 1, 2, 3, 7, 1]), np.array([1, 7, 9])
 C = A[:2, :3] + 1j * A[2:4, :3]
 HOLES = np.where(rng.random((4, 9)) < 0.3, np.nan, A[:4, :9])
 UNKNOWN = np.array([1.0, np.nan, np.inf, -np.inf])
-I, J = np.array([0, 2, 1]), np.array([[1, 4], [0, 5]])
+CHOICES, PLACES = np.array([0, 2, 1]), np.array([[1, 4], [0, 5]])
 
 ROWS = {
     "angle": (lambda c: xpx.angle(c), lambda c: np.angle(c), [C]),
@@ -58,7 +58,7 @@ ROWS = {
     "nanmean": (lambda h: xpx.nanmean(h, axis=0), lambda h: np.nanmean(h, axis=0), [HOLES]),
     "nansum": (xpx.nansum, np.nansum, [HOLES]),
     "nunique": (xpx.nunique, lambda v: np.asarray(4), [V]),
-    "one_hot": (lambda i: xpx.one_hot(i, 4), lambda i: np.eye(4)[i], [I]),
+    "one_hot": (lambda i: xpx.one_hot(i, 4), lambda i: np.eye(4)[i], [CHOICES]),
     "pad": (
         lambda b: xpx.pad(b, [(1, 2), (0, 3)], constant_values=7),
         lambda b: np.pad(b, [(1, 2), (0, 3)], constant_values=7),
@@ -75,7 +75,7 @@ ROWS = {
     "unravel_index": (
         lambda j: xpx.unravel_index(j, (2, 3)),
         lambda j: np.unravel_index(j, (2, 3)),
-        [J],
+        [PLACES],
     ),
     "at set": (lambda a: xpx.at(a)[1:3].set(5.0), lambda a: changed(a, "__setitem__", 5.0), [B]),
     "at add": (lambda a: xpx.at(a, slice(1, 3)).add(5.0), lambda a: changed(a, "__add__", 5.0), [B]),

@@ -8,7 +8,7 @@ import numtrn
 from tests.interop.support import inside, ours, same
 
 rng = np.random.default_rng(3)
-SIZES = dict(i=5, j=6, k=7, l=4, p=6, q=7, r=8, s=5, b=3)
+SIZES = {"i": 5, "j": 6, "k": 7, "l": 4, "p": 6, "q": 7, "r": 8, "s": 5, "b": 3}
 STRINGS = ["ij,jk->ik", "ij,jk,kl->li", "bij,bjk->bik", "pi,qj,pqrs,rk,sl->ijkl", "ij,ij->", "ij,jk,ki->"]
 
 

@@ -1,4 +1,4 @@
-"""sparse beside numtrn arrays: its result, its error or a TypeError; a numtrn array never turns it into garbage."""
+"""sparse beside numtrn arrays: a right result or an error, never silent garbage."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""xarray around numtrn arrays: its methods give what they give on ndarrays, and .data stays a numtrn array."""
+"""xarray around numtrn arrays: what it gives on ndarrays, and .data stays a numtrn array."""
 
 import numpy as np
 import pytest
