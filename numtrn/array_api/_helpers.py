@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from numtrn.array import Array
+from numtrn.array_api._data_types import DTYPES
 from numtrn.request import Array as HostArray
 
-__all__ = ["given", "host"]
+__all__ = ["KINDS", "check", "given", "host", "made"]
 
 KINDS = {
     "any": "biufc",
@@ -24,6 +25,29 @@ KINDS = {
 }
 """NumPy's kinds of dtypes by the standard's words for them."""
 
+STANDARD = frozenset(DTYPES.values())
+
+
+def check(function: str, x: Any, kinds: str = "any") -> Array:
+    """An argument that is a numtrn array of the kinds which a function takes; computes nothing.
+
+    Raises
+    ------
+    TypeError
+        Where it is no numtrn array, or of another kind.
+    """
+    if not isinstance(x, Array):
+        raise TypeError(
+            f"{function} takes numtrn arrays; got {type(x).__name__}. Make one by numtrn.array_api.asarray"
+        )
+    if x.dtype.kind not in KINDS[kinds]:
+        raise TypeError(f"{function} takes {kinds} arrays; got {x.dtype}. Convert it by astype")
+    if x.dtype not in STANDARD:
+        raise TypeError(
+            f"{function} takes arrays of the Array API's types; got {x.dtype}. NumPy's functions take it"
+        )
+    return x
+
 
 def host(function: str, x: Any, kinds: str = "any") -> HostArray:
     """The values of an argument, which are not to be written.
@@ -33,15 +57,31 @@ def host(function: str, x: Any, kinds: str = "any") -> HostArray:
     TypeError
         Where it is no numtrn array, or of another kind than the function takes.
     """
-    if not isinstance(x, Array):
-        raise TypeError(
-            f"{function} takes numtrn arrays; got {type(x).__name__}. Make one by numtrn.array_api.asarray"
-        )
-    if x.dtype.kind not in KINDS[kinds]:
-        raise TypeError(f"{function} takes {kinds} arrays; got {x.dtype}. Convert it by astype")
-    return x._values(f"array_api.{function}")
+    return check(function, x, kinds)._values(f"array_api.{function}")
+
+
+def made(data: HostArray, device: str | None = None) -> Array:
+    """Fresh memory as an array on a device; ``None`` is the default one."""
+    array = Array(data)
+    return array if device is None or device == array.device else array.to_device(device)
 
 
 def given(value: Any, *like: Array) -> Array:
     """A fresh result as an array, where the arguments ``like`` are."""
-    return Array(np.asarray(value))
+    return made(np.asarray(value), common_device(*like))
+
+
+def common_device(*arrays: Array) -> str | None:
+    """The device of all the arrays; None of none.
+
+    Raises
+    ------
+    ValueError
+        Where they are on different ones.
+    """
+    found = list(dict.fromkeys(x.device for x in arrays))
+    if len(found) > 1:
+        raise ValueError(
+            f"arrays of one call must be on one device; got {found[0]} and {found[1]}. Move one by to_device"
+        )
+    return found[0] if found else None

@@ -1,0 +1,152 @@
+"""Data type functions: conversion, limits, kinds, and the promotion of types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from numtrn.array import Array
+from numtrn.array_api._data_types import DEFAULTS, KINDS, as_dtype
+from numtrn.array_api._helpers import check, host, made
+
+__all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
+
+
+@dataclass(frozen=True, slots=True)
+class FloatLimits:
+    """What `finfo` gives: Python numbers of the real type."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerLimits:
+    """What `iinfo` gives: Python numbers."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: np.dtype[Any]
+
+
+def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: str | None = None) -> Array:
+    """The array in another type; ``copy=False`` gives ``x`` itself where nothing changes.
+
+    Raises
+    ------
+    TypeError
+        From complex to real: take `real`, `imag` or `abs` first.
+    """
+    kind, target = check("astype", x).dtype.kind, as_dtype(dtype)
+    if kind == "c" and target.kind not in "bc":
+        raise TypeError(f"astype takes no complex array to {target}; take real(x), imag(x) or abs(x) first")
+    place = x.device if device is None else device
+    if x.dtype == target:
+        moved = x if place == x.device else x.to_device(place)
+        return moved.copy() if copy and moved is x else moved
+    with np.errstate(all="ignore"):
+        return made(host("astype", x).astype(target), place)
+
+
+def can_cast(from_: Any, to: Any, /) -> bool:
+    """Whether promotion can make the one type into the other."""
+    source, target = _type_of(from_), as_dtype(to)
+    return bool(np.promote_types(source, target) == target)
+
+
+def finfo(type: Any, /) -> FloatLimits:
+    """Limits of a floating-point type, or of the parts of a complex one; an array stands for its type.
+
+    Raises
+    ------
+    TypeError
+        For other types.
+    """
+    dtype = _type_of(type)
+    if dtype.kind not in "fc":
+        raise TypeError(f"finfo takes floating-point types; got {dtype}. iinfo takes integers")
+    found = np.finfo(dtype)
+    return FloatLimits(
+        bits=int(found.bits),
+        eps=float(found.eps),
+        max=float(found.max),
+        min=float(found.min),
+        smallest_normal=float(found.smallest_normal),
+        dtype=np.dtype(found.dtype),
+    )
+
+
+def iinfo(type: Any, /) -> IntegerLimits:
+    """Limits of an integer type; an array stands for its type.
+
+    Raises
+    ------
+    TypeError
+        For other types.
+    """
+    dtype = _type_of(type)
+    if dtype.kind not in "iu":
+        raise TypeError(f"iinfo takes integer types; got {dtype}. finfo takes floating-point ones")
+    found = np.iinfo(dtype)
+    return IntegerLimits(bits=int(found.bits), max=int(found.max), min=int(found.min), dtype=dtype)
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    """Whether a type is another one, or of a kind; a tuple of kinds and types stands for any of them.
+
+    Types beyond the standard's, such as float16, belong to kinds too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no type, and for an unknown kind.
+    """
+    if not isinstance(dtype, np.dtype):
+        dtype = as_dtype(dtype)
+    if isinstance(kind, tuple):
+        return any(isdtype(dtype, one) for one in kind)
+    if not isinstance(kind, str):
+        return bool(dtype == as_dtype(kind))
+    if kind not in KINDS:
+        raise ValueError(f"isdtype takes the kinds {', '.join(map(repr, KINDS))}; got {kind!r}")
+    return dtype.kind in KINDS[kind]
+
+
+def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
+    """The type to which arrays, types and Python scalars promote; scalars count by their kind alone.
+
+    Types of different kinds, where the standard leaves it open, promote as in NumPy 2: int64 and float32 to
+    float64.
+
+    Raises
+    ------
+    TypeError
+        Where there is neither an array nor a type.
+    """
+    scalars = [x for x in arrays_and_dtypes if isinstance(x, (bool, int, float, complex))]
+    types = [_type_of(x) for x in arrays_and_dtypes if not isinstance(x, (bool, int, float, complex))]
+    if not types:
+        raise TypeError("result_type takes one array or data type at least; Python scalars alone have none")
+    return reduce(_with_scalar, scalars, reduce(np.promote_types, types))
+
+
+def _with_scalar(dtype: np.dtype[Any], scalar: complex) -> np.dtype[Any]:
+    """The type of an operation of an array and a Python scalar."""
+    default = next(found for kind, found in DEFAULTS.items() if isinstance(scalar, kind))
+    order = ("b", "iu", "f", "c")
+    rank = {letter: place for place, letters in enumerate(order) for letter in letters}
+    if rank[default.kind] <= rank[dtype.kind]:
+        return dtype
+    return np.promote_types(dtype, np.complex64) if default.kind == "c" and dtype.kind == "f" else default
+
+
+def _type_of(x: Any) -> np.dtype[Any]:
+    return x.dtype if isinstance(x, Array) else as_dtype(x)
