@@ -4,6 +4,7 @@ They work where the hooks of `numtrn.intercept` are off. What has a kernel is pl
 everything else is NumPy's, with numtrn arrays coming back.
 """
 
-from numtrn.array.array import Array, asarray, asked
+from numtrn.array.array import Array, asarray
+from numtrn.array.protocols import asked
 
 __all__ = ["Array", "asarray", "asked"]

@@ -1,229 +1,119 @@
-"""`Array`: a host array whose NumPy functions go through plans (NEP 13 and NEP 18).
+"""`Array`: the numtrn array, and how it is made. No ndarray: ``np.asarray`` gives its data.
 
-Inside a block large products are recorded instead of computed, and so is what is done to them elementwise:
-which calls is decided in `numtrn.array.recording`, what becomes of them in `numtrn.array.evaluation`.
+What it holds says `numtrn.array.core`; its operators and methods are those modules'; what becomes of NumPy's
+functions on it is decided in `numtrn.array.protocols`.
 """
 
 from __future__ import annotations
 
 import operator
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from math import prod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from numtrn import dispatch
-from numtrn.array import recording
-from numtrn.array.evaluation import evaluate, materialise
-from numtrn.array.fuse import pair_energies
-from numtrn.array.recognise import Recognised, describe, recognise
-from numtrn.array.record import Node
-from numtrn.array.recording import Step, in_words, is_view, viewed
-from numtrn.block import OpenBlock, current, suspended
+from numtrn.array import exchange, protocols, recording
+from numtrn.array.arguments import Arguments
+from numtrn.array.devices import CPU, checked
+from numtrn.array.lazy import Lazy
+from numtrn.array.methods import Methods
+from numtrn.array.operators import Operators
+from numtrn.array.recording import in_words
 from numtrn.request import Array as HostArray
-from numtrn.request import Request
 
-__all__ = ["Array", "asarray", "asked"]
+__all__ = ["Array", "asarray"]
 
-
-def asked(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request:
-    """The request that a call makes, which may have recorded arrays among its arguments; computes nothing.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where the call itself would be wrong.
-    """
-    if not _any_recorded(args):
-        return describe(function, args, kwargs)
-    nodes = _nodes(args)
-    found = recording.reduction(function, nodes, kwargs)
-    pairs = None if found is None else pair_energies(found[0])
-    if pairs is not None:
-        return pairs.request
-    return describe(function, [recording.stand_in(x) for x in nodes], kwargs)
+VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+"""Of the Array API standard."""
 
 
-PRODUCTS = ("matmul", "matvec", "vecmat", "vecdot")
-"""Ufuncs that contract."""
-READ = frozenset(("axes", "optimize", "dtype", "casting"))
-"""Keywords that leave a call to kernels; others, such as ``out``, are NumPy's."""
-
-
-def asarray(x: Any, dtype: Any = None) -> Array:
-    """A numtrn array of ``x``; an ndarray of that dtype is wrapped without a copy.
-
-    Parameters
-    ----------
-    x : array_like
-        Any shape; a numtrn array is given back as it is.
-    dtype : dtype_like, optional
-
-    Returns
-    -------
-    Array
-    """
-    if isinstance(x, Array) and (dtype is None or x.dtype == np.dtype(dtype)):
-        return x
-    return Array(np.asarray(x, dtype=dtype))
-
-
-class Lazy:
-    """What a recorded array and its views share: a node, and from the first need on values in its place."""
-
-    def __init__(self, node: Node) -> None:
-        self._lock = threading.Lock()
-        self._node: Node | None = node
-        self._value: HostArray | None = None
-
-    def node(self) -> Node | None:
-        """What is recorded; None once it has been computed."""
-        return self._node
-
-    def value(self, why: str) -> HostArray:
-        """The values, computed now if they are not there; the same memory each time."""
-        with self._lock:
-            if self._value is None:
-                assert self._node is not None
-                self._value = materialise(self._node, why, current())
-                self._node = None
-            return self._value
-
-    def rebind(self, node: Node) -> bool:
-        """Have other contents, after an update in place; False where there are values, which must change."""
-        with self._lock:
-            if self._value is None:
-                self._node = node
-            return self._value is None
-
-
-class Array(NDArrayOperatorsMixin):
+class Array(Operators, Methods):
     """An array whose NumPy functions go to kernels while a block is open, and to NumPy otherwise.
 
-    Made by `numtrn.asarray`. It is no ndarray; ``np.asarray`` gives its data.
+    Made by `numtrn.asarray`. It is no ndarray; ``np.asarray`` gives its data. Functions that give an ndarray
+    or a scalar of NumPy's for ndarrays give a numtrn array for it, without axes for a scalar.
 
     Inside a block a product that is larger than its operands together is recorded, with a copy of these, and
     so are ufuncs and views of it; sums over it are computed without it. Everything else computes it at its
     first need. Values are those at the time of recording, whatever becomes of the operands.
     """
 
+    __slots__ = ()
     __array_priority__ = 1000
 
-    def __init__(self, data: HostArray) -> None:
-        self._host: HostArray | None = data
-        self._lazy: Lazy | None = None
-        self._steps: tuple[Step, ...] = ()
+    def _like(self, data: HostArray, owned: bool = True) -> Array:
+        if not owned and self._device != CPU:
+            data, owned = data.copy(), True
+        return Array(data, self._device, owned)
 
-    @classmethod
-    def _recorded(cls, lazy: Lazy, steps: tuple[Step, ...] = ()) -> Array:
-        array = cls.__new__(cls)
-        array._host, array._lazy, array._steps = None, lazy, steps
-        return array
+    # ---- NumPy's and the standard's protocols ----
 
-    def _node(self) -> Node | None:
-        """What is recorded; None where there are values."""
-        node = self._lazy.node() if self._host is None and self._lazy is not None else None
-        for step in self._steps if node is not None else ():
-            node = viewed(node, step)
-        return node
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return protocols.on_ufunc(self, ufunc, method, inputs, kwargs)
 
-    def _values(self, why: str) -> HostArray:
-        """The values, computed if need be."""
-        if self._host is None:
-            assert self._lazy is not None
-            values = self._lazy.value(why)
-            for step in self._steps:
-                values = viewed(values, step)
-            self._host = values
-        return self._host
+    def __array_function__(
+        self, function: Callable[..., Any], types: Iterable[type], args: Any, kwargs: Mapping[str, Any]
+    ) -> Any:
+        return protocols.on_function(self, function, types, args, kwargs)
 
-    @property
-    def _data(self) -> HostArray:
-        return self._values("its values")
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> HostArray:
+        if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:
+            raise ValueError(f"a {self.dtype} array cannot become {np.dtype(dtype)} without a copy")
+        if copy or (dtype is not None and np.dtype(dtype) != self.dtype):
+            return np.array(self._values("numpy.asarray"), dtype=dtype)
+        return self._exported("numpy.asarray")
 
-    def _view(self, step: Step) -> Array:
-        """A view of a recorded array, or, where NumPy would make one, a copy."""
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
+        """The module `numtrn.array_api`.
+
+        Raises
+        ------
+        ValueError
+            For an unknown version of the standard.
+        """
+        if api_version is not None and api_version not in VERSIONS:
+            raise ValueError(f"api_version is one of {', '.join(VERSIONS)}; got {api_version!r}")
+        return import_module("numtrn.array_api")
+
+    def __dlpack__(
+        self,
+        /,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A DLPack capsule of the host memory; see `numtrn.array.exchange.capsule`."""
+        return exchange.capsule(self, stream, max_version, dl_device, copy)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Host memory, whatever the array's device: that is what goes out."""
+        return exchange.HOST
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Array:
+        """The array on a device; a copy, unless it is there.
+
+        Raises
+        ------
+        ValueError
+            For an unknown device, or a stream: there are none.
+        TargetUnavailableError
+            Where the simulator or the hardware is not there.
+        """
+        if stream is not None:
+            raise ValueError(f"to_device takes no stream, there are none; got {stream!r}. Leave it out")
+        where = checked(device)
+        if where == self._device:
+            return self
         node = self._node()
-        if node is None or self._lazy is None:
-            return Array(viewed(self._data, step))
-        base = self._lazy.node()
-        if base is None or not is_view(base.shape, self._steps, step):
-            return Array._recorded(Lazy(viewed(node, step)))
-        return Array._recorded(self._lazy, (*self._steps, step))
+        if node is None:
+            return Array(self._values("to_device").copy(), where)
+        moved: Any = Array(np.empty(0), where)._recorded(Lazy(node))
+        return cast(Array, moved)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extents."""
-        node = self._node()
-        return self._data.shape if node is None else node.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the elements."""
-        node = self._node()
-        return self._data.dtype if node is None else node.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return prod(self.shape)
-
-    @property
-    def T(self) -> Array:  # noqa: N802 - NumPy's name
-        """The array with its axes reversed."""
-        return self.transpose()
-
-    def reshape(self, *shape: Any, order: str = "C") -> Array:
-        """The array in another shape; see `numpy.reshape`."""
-        if self._node() is None or order != "C":
-            return Array(self._data.reshape(*shape, order=order))  # type: ignore[call-overload]
-        given = shape[0] if len(shape) == 1 else shape
-        return cast(Array, np.reshape(self, given))
-
-    def transpose(self, *axes: Any) -> Array:
-        """The array with its axes permuted; see `numpy.transpose`."""
-        if self._node() is None:
-            return Array(self._data.transpose(*axes))
-        given = axes[0] if len(axes) == 1 else axes or None
-        return cast(Array, np.transpose(self, given))
-
-    def swapaxes(self, axis1: int, axis2: int) -> Array:
-        """The array with two axes exchanged; see `numpy.swapaxes`."""
-        return cast(Array, np.swapaxes(self, axis1, axis2))
-
-    def ravel(self) -> Array:
-        """The array with one axis, in C order; see `numpy.ravel`."""
-        return cast(Array, np.ravel(self))
-
-    def squeeze(self, axis: Any = None) -> Array:
-        """The array without its axes of 1; see `numpy.squeeze`."""
-        return cast(Array, np.squeeze(self, axis=axis))
-
-    def dot(self, other: Any) -> Any:
-        """Product with another array; see `numpy.dot`."""
-        return np.dot(self, other)
-
-    def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, **other: Any) -> Any:
-        """Sum over axes; see `numpy.sum`."""
-        given = {name: value for name, value in (("dtype", dtype), ("out", out)) if value is not None}
-        return np.sum(self, axis=axis, **given, **other)
-
-    def copy(self) -> Array:
-        """A copy, of which nothing is computed if nothing of the array is."""
-        node = self._node()
-        return Array(self._data.copy()) if node is None else Array._recorded(Lazy(node))
-
-    def conj(self) -> Array:
-        """The complex conjugate; see `numpy.conjugate`."""
-        return cast(Array, np.conjugate(self))
+    # ---- Elements ----
 
     def __len__(self) -> int:
         if not self.shape:
@@ -235,191 +125,155 @@ class Array(NDArrayOperatorsMixin):
         step = recording.indexed(node.shape, key) if node is not None else None
         if step is not None:
             return self._view(step)
-        return _wrap(self._values("indexing")[_unwrap(key, "indexing")])
+        arguments = Arguments(self, "indexing")
+        place = arguments.read(key)
+        return arguments.given(arguments.read(self)[place])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._values("assignment to elements")[_unwrap(key, "indexing")] = _unwrap(value, "assignment")
+        arguments = Arguments(self, "assignment to elements")
+        place, values = arguments.read(key), arguments.read(value)
+        self._writable("assignment to elements")[place] = values
 
-    def __iter__(self) -> Any:
-        return (_wrap(row) for row in self._values("iteration"))
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d array")
+        self._values("iteration")
+        return (self[place] for place in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self == value).any())
+
+    # ---- Without axes, what a scalar is ----
 
     def __bool__(self) -> bool:
-        return bool(self._data)
+        return bool(self._values("bool"))
 
     def __int__(self) -> int:
-        return int(self._data)
+        return int(self._values("int"))
 
     def __index__(self) -> int:
-        return operator.index(self._data)
+        return operator.index(self._values("index"))
 
     def __float__(self) -> float:
-        return float(self._data)
+        return float(self._values("float"))
 
     def __complex__(self) -> complex:
-        return complex(self._data)
+        return complex(self._values("complex"))
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if ndigits is None and not self.shape:
+            return round(self.item())
+        return np.round(self, 0 if ndigits is None else ndigits)
+
+    def __trunc__(self) -> int:
+        return int(self)
 
     def __format__(self, form: str) -> str:
-        return format(self._data, form) if form or self._node() is None else repr(self)
+        if not form:
+            return str(self)
+        values = self._values("format")
+        return format(values if self.shape else values[()], form)
 
-    def __copy__(self) -> Array:
+    # ---- Copies, pickles, words ----
+
+    def __copy__(self) -> Any:
         return self.copy()
 
-    def __deepcopy__(self, memo: Any) -> Array:
+    def __deepcopy__(self, memo: Any) -> Any:
         return self.copy()
 
     def __reduce__(self) -> Any:
-        return Array, (self._values("pickle"),)
+        more = getattr(self, "__dict__", None) or None
+        return exchange.restored, (type(self), self._values("pickle"), self._device), more
 
     def __repr__(self) -> str:
         node = self._node()
+        place = "" if self._device == CPU else f", device={self._device!r}"
         if node is None or self.size <= np.get_printoptions()["threshold"]:
-            return f"numtrn.{self._data!r}"
-        return f"numtrn.Array(recorded {in_words(node)}, shape {self.shape}, {self.dtype.name}, not computed)"
+            return f"numtrn.{repr(self._values('repr'))[:-1]}{place})"
+        words = f"recorded {in_words(node)}, shape {self.shape}, {self.dtype.name}{place}"
+        return f"numtrn.Array({words}, not computed)"
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> HostArray:
-        if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:
-            raise ValueError(f"a {self.dtype} array cannot become {np.dtype(dtype)} without a copy")
-        data = self._values("numpy.asarray")
-        return np.array(data, dtype=dtype) if copy else np.asarray(data, dtype=dtype)
+    def __str__(self) -> str:
+        if self._node() is not None and self.size > np.get_printoptions()["threshold"]:
+            return repr(self)
+        return str(self._values("str"))
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if ufunc.__name__ in PRODUCTS and method == "__call__":
-            return _call(ufunc, inputs, kwargs)
-        if method == "__call__" and not set(kwargs) - {"out"}:
-            recorded = _record_elementwise(ufunc, inputs, kwargs.get("out"))
-            if recorded is not None:
-                return recorded
-        if method == "outer" and not kwargs and ufunc in recording.SUMS:
-            first, second = (asarray(x) for x in inputs)
-            return ufunc(first[(..., *(None,) * second.ndim)], second)
-        why = f"numpy.{ufunc.__name__}"
-        if any(type(x) is np.ndarray and x.size > 1 for x in inputs):
-            why += " with an array that is not recorded"
-        plain = {name: _unwrap(value, why) for name, value in kwargs.items()}
-        result = getattr(ufunc, method)(*(_unwrap(x, why) for x in inputs), **plain)
-        return _give(result, kwargs.get("out"))
-
-    def __array_function__(
-        self, function: Callable[..., Any], types: Iterable[type], args: Any, kwargs: Mapping[str, Any]
-    ) -> Any:
-        if not all(issubclass(kind, (Array, np.ndarray)) for kind in types):
-            return NotImplemented
-        return _call(function, args, kwargs)
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and hasattr(np.ndarray, name):
+            raise AttributeError(
+                f"numtrn arrays have no {name!r}, which shows memory; numpy.asarray(x).{name} has it"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def _record_elementwise(ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any) -> Array | None:
-    """A ufunc as a recorded array, or as new contents of a recorded ``out``; None if it must be computed."""
-    if current() is None:
-        return None
-    node = recording.elementwise(ufunc, _nodes(inputs))
-    if node is None:
-        return None
-    if out is None:
-        return Array._recorded(Lazy(node))
-    (target,) = out
-    if not isinstance(target, Array) or target._steps or target._node() is None or target._lazy is None:
-        return None
-    if (target.shape, target.dtype) != (node.shape, node.dtype):
-        return None
-    return target if target._lazy.rebind(node) else None
+def asarray(x: Any, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Array:
+    """A numtrn array of ``x``; an ndarray of that dtype is wrapped without a copy.
 
+    Parameters
+    ----------
+    x : array_like
+        Any shape; a numtrn array is given back as it is, where nothing else is asked for.
+    dtype : dtype_like, optional
+    device : str, optional
+        One of ``"cpu"``, ``"interpreter:0"``, ``"simulator:0"`` and ``"neuron:0"``; by default where ``x``
+        is, or the host. Memory of arrays elsewhere than on the host is theirs alone: a copy.
+    copy : bool, optional
+        Whether to copy; None: where needed, False: never.
 
-def _call(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
-    """A function on plain data: by kernels where the open block's plan says so, else by NumPy."""
-    block, out = current(), kwargs.get("out")
-    if out is None and _any_recorded(args):
-        found = _on_recorded(function, args, kwargs, block)
-        if found is not None:
-            return found
-    why = f"{getattr(function, '__module__', None) or 'numpy'}.{getattr(function, '__name__', function)}"
-    plain_args = _unwrap(args, why)
-    plain = {name: _unwrap(value, why) for name, value in kwargs.items()}
-    if block is not None and out is None:
-        with suspended():
-            node = recording.product(function, plain_args, plain, block.min_work)
-        if node is not None:
-            return Array._recorded(Lazy(node))
-    recognised = _recognised(function, plain_args, plain) if block is not None else None
-    if block is None or recognised is None or recognised.operands is None:
-        return _give(function(*plain_args, **plain), out)
-    with suspended():  # what is computed here, refused or not, is not to be caught again below
-        value = dispatch.offer_in(block, recognised.request, recognised.operands())
-        if value is None:
-            return _give(function(*plain_args, **plain), out)
-    return _given(function, np.array(value.reshape(recognised.shape), order="C"))
-
-
-def _on_recorded(
-    function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], block: OpenBlock | None
-) -> Any:
-    """A view of a recorded array, or a sum over it; None where the call has no such meaning."""
-    with suspended():
-        nodes = _nodes(args)
-        if function in recording.QUESTIONS:
-            return _wrap(function(*map(recording.stand_in, nodes), **kwargs))
-        step = recording.step(function, nodes, kwargs)
-        if step is not None:
-            place = next(place for place, x in enumerate(nodes) if isinstance(x, Node))
-            return args[place]._view(step)
-        found = recording.reduction(function, nodes, kwargs)
-        node = recording.spread(function, nodes, kwargs) if found is None and block is not None else None
-    if node is not None:
-        return Array._recorded(Lazy(node))
-    if found is None:
-        return None
-    reduction, shape = found
-    return _given(function, evaluate(reduction, block).reshape(shape))
-
-
-def _given(function: Callable[..., Any], value: HostArray) -> Any:
-    """A fresh result: a scalar where it has no axes, but of ``tensordot``, which gives an array always."""
-    return _wrap(value if function is np.tensordot else value[()])
-
-
-def _recognised(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Recognised | None:
-    """The call in neutral terms; None where NumPy is to compute it, or to say what is wrong with it."""
-    if set(kwargs) - READ:
-        return None
-    try:
-        return recognise(function, args, kwargs)
-    except Exception:  # a wrong call: NumPy's own error is the one to see
-        return None
-
-
-def _give(result: Any, out: Any) -> Any:
-    """A result as the caller expects it: what was given as ``out``, and numtrn arrays for the rest."""
-    if isinstance(out, tuple) and len(out) == 1:
-        out = out[0]
-    if isinstance(out, tuple):
-        return tuple(_wrap(one) if given is None else given for one, given in zip(result, out, strict=True))
-    return out if out is not None else _wrap(result)
-
-
-def _wrap(x: Any) -> Any:
-    if isinstance(x, np.ndarray):
-        return Array(x)
-    if isinstance(x, (tuple, list)):
-        return (
-            type(x)(*(_wrap(item) for item in x)) if hasattr(x, "_fields") else type(x)(_wrap(i) for i in x)
-        )
-    return x
-
-
-def _unwrap(x: Any, why: str) -> Any:
-    """Arguments with host arrays for numtrn's, which are computed for this."""
+    Raises
+    ------
+    ValueError
+        For an unknown device, or where a copy is needed and forbidden.
+    TypeError
+        For masked arrays, whose masks would be lost.
+    TargetUnavailableError
+        Where the simulator or the hardware is not there.
+    """
     if isinstance(x, Array):
-        return x._values(why)
-    if isinstance(x, tuple):
-        return tuple(_unwrap(item, why) for item in x)
-    if isinstance(x, list):
-        return [_unwrap(item, why) for item in x]
-    return x
+        return _converted(x, dtype, device, copy)
+    where = checked(device)
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("numtrn arrays have no masks; got a masked array. Give x.filled(value), or x.data")
+    data = _host_array(x, dtype, copy)
+    owned = bool(copy) or not _shares(data, x)
+    if where != CPU and not owned:
+        if copy is False:
+            raise ValueError(f"an array on {where!r} has memory of its own: copy=False cannot be")
+        data, owned = data.copy(), True
+    return Array(data, where, owned)
 
 
-def _nodes(args: Any) -> list[Any]:
-    """Arguments with nodes for recorded arrays, and host arrays for the other ones of numtrn's."""
-    return [(x._node() or x._data) if isinstance(x, Array) else x for x in args]
+def _converted(x: Array, dtype: Any, device: Any, copy: bool | None) -> Array:
+    where = x.device if device is None else checked(device)
+    wanted = x.dtype if dtype is None else np.dtype(dtype)
+    changes = wanted != x.dtype or where != x.device
+    if copy is False and changes:
+        found = f"{x.dtype} on {x.device!r}"
+        raise ValueError(f"{found} becomes {wanted} on {where!r} by a copy only, which copy=False forbids")
+    if wanted != x.dtype:
+        x = x.astype(wanted)
+        copy = None
+    moved = x.to_device(where)
+    return moved.copy() if copy and moved is x else moved
 
 
-def _any_recorded(args: Any) -> bool:
-    return any(isinstance(x, Array) and x._node() is not None for x in args)
+def _host_array(x: Any, dtype: Any, copy: bool | None) -> HostArray:
+    """The ndarray of an array_like, an array of another library through DLPack where that is all it has."""
+    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__") and not isinstance(x, np.ndarray):
+        x = np.from_dlpack(x)
+    if copy:
+        return np.array(x, dtype=dtype)
+    data = np.asarray(x, dtype=dtype)
+    if copy is False and not _shares(data, x):
+        raise ValueError(
+            f"a copy is needed of {type(x).__name__} for {data.dtype}, and copy=False forbids it"
+        )
+    return data
+
+
+def _shares(data: HostArray, x: Any) -> bool:
+    """Whether the memory may be that of ``x``."""
+    if isinstance(x, np.ndarray):
+        return data is x or np.may_share_memory(data, x)
+    return not isinstance(x, (bool, int, float, complex, list, tuple, str, np.generic))

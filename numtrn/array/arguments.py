@@ -1,0 +1,163 @@
+"""Arguments of a call on numtrn arrays as host memory, and its results as numtrn arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from numtrn.array.core import Core
+from numtrn.array.devices import agree
+from numtrn.request import Array as HostArray
+
+__all__ = ["Arguments", "is_plain"]
+
+WRITTEN: dict[Any, str] = {
+    np.copyto: "dst",
+    np.put: "a",
+    np.place: "arr",
+    np.putmask: "a",
+    np.put_along_axis: "arr",
+    np.fill_diagonal: "a",
+}
+"""Functions that change an argument, and its name. It is the first."""
+OVERRIDES = (
+    "__array_ufunc__",
+    "__array_function__",
+    "__array_finalize__",
+    "__array_wrap__",
+    "__array_priority__",
+)
+
+
+def is_plain(kind: type) -> bool:
+    """Whether arrays of this type are nothing but ndarrays; masked arrays and matrices are more."""
+    if kind in (np.ndarray, np.memmap):
+        return True
+    return issubclass(kind, np.ndarray) and not any(
+        getattr(kind, name, None) is not getattr(np.ndarray, name, None) for name in OVERRIDES
+    )
+
+
+class Arguments:
+    """What goes into one call, and what comes out of it.
+
+    Parameters
+    ----------
+    one
+        The array that was asked; results are where it is.
+    why
+        What needs values, in words.
+    """
+
+    def __init__(self, one: Core, why: str) -> None:
+        self._one = one
+        self._why = why
+        self._ours: list[tuple[HostArray, Core]] = []
+        self._outs: list[HostArray] = []
+        self._foreign: list[HostArray] = []
+
+    def of(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """All arguments of a function on host memory.
+
+        Raises
+        ------
+        ValueError
+            Where arrays are of different devices.
+        """
+        written = _written(function, args, kwargs)
+        plain = tuple(self.written(x) if place in written else self.read(x) for place, x in enumerate(args))
+        return plain, {
+            name: self.written(x) if name in written else self.read(x) for name, x in kwargs.items()
+        }
+
+    def read(self, x: Any) -> Any:
+        """An argument that is read, with host arrays for numtrn's."""
+        if isinstance(x, Core):
+            return self._memory(x, x._values(self._why))
+        if isinstance(x, np.ndarray):
+            self._foreign.append(x)
+        elif type(x) is list:
+            return [self.read(item) for item in x]
+        elif isinstance(x, tuple):
+            return tuple(self.read(item) for item in x)
+        return x
+
+    def written(self, x: Any) -> Any:
+        """An argument that is changed, or a tuple of such; it is given back as it came."""
+        if isinstance(x, tuple):
+            return tuple(self.written(item) for item in x)
+        if isinstance(x, Core):
+            return self._memory(x, x._writable(self._why))
+        if isinstance(x, np.ndarray):
+            self._outs.append(x)
+        return x
+
+    def _memory(self, x: Core, memory: HostArray) -> HostArray:
+        agree(self._one.device, x.device)
+        self._ours.append((memory, x))
+        return memory
+
+    def given(self, result: Any) -> Any:
+        """A result with numtrn arrays for ndarrays and NumPy's scalars, also in tuples and lists.
+
+        What was an argument is that argument again.
+        """
+        if isinstance(result, np.ndarray):
+            return self._array(result)
+        if isinstance(result, np.generic):
+            return self._one._like(np.asarray(result))
+        if isinstance(result, (tuple, list)):
+            items = [self.given(item) for item in result]
+            if all(item is before for item, before in zip(items, result, strict=True)):
+                return result
+            return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
+        return result
+
+    def _array(self, result: HostArray) -> Any:
+        for memory, x in self._ours:
+            if memory is result:
+                return x
+        if any(result is x for x in self._outs) or not is_plain(type(result)):
+            return result
+        return self._one._like(result, self._is_ours(result))
+
+    def _is_ours(self, result: HostArray) -> bool:
+        """Whether nobody else's memory is in it."""
+        if result.base is None:
+            return True
+        others = [memory for memory, x in self._ours if not x._owned] + self._foreign
+        root: Any = result
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        return root.base is None and not any(np.may_share_memory(result, x) for x in others)
+
+
+def _written(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> set[int | str]:
+    """Places and names of the arguments that a call changes."""
+    found: set[int | str] = {"out"}
+    if function in WRITTEN:
+        found |= {0, WRITTEN[function]}
+    elif kwargs.get("overwrite_input") or (
+        function is np.nan_to_num and not kwargs.get("copy", args[1:] != (False,))
+    ):
+        found |= {0, "a", "x"}
+    if len(args) > 1:
+        found.add(out_place(function))
+    return found
+
+
+@cache
+def out_place(function: Callable[..., Any]) -> int:
+    """Where ``out`` stands among the arguments; -1 where there is none."""
+    try:
+        return list(signature(function).parameters).index("out")
+    except (ValueError, TypeError):  # a function in C of an older NumPy
+        return {np.dot: 2, np.concatenate: 2}.get(function, -1)
