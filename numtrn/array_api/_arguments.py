@@ -1,0 +1,132 @@
+"""What functions that move, count, add and multiply elements share. No function of the standard.
+
+Kinds of arguments, the dtypes of sums and of Python scalars beside arrays, and quiet: the standard
+knows no floating-point warnings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from numtrn.array import Array
+from numtrn.array_api._data_types import DEFAULTS, as_dtype, int64, uint64
+from numtrn.array_api._helpers import check, host
+from numtrn.request import Array as HostArray
+
+__all__ = ["Axes", "DType", "accumulator", "as_index", "beside", "count", "integers", "ordered", "quiet"]
+
+Axes = int | tuple[int, ...] | None
+DType = np.dtype[Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RANKS = {bool: 0, int: 1, float: 2, complex: 3}
+"""Python's scalars in the order in which kinds of dtypes contain each other."""
+KIND_RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
+LARGEST = {"b": int64, "i": int64, "u": uint64}
+
+
+def quiet(function: Callable[P, R]) -> Callable[P, R]:
+    """The function without NumPy's floating-point warnings."""
+
+    @wraps(function)
+    def silent(*args: P.args, **kwargs: P.kwargs) -> R:
+        with np.errstate(all="ignore"):
+            return function(*args, **kwargs)
+
+    return silent
+
+
+def ordered(function: str, x: Any) -> HostArray:
+    """Values that have an order, bool among them.
+
+    Raises
+    ------
+    TypeError
+        Where they are complex, whose order the standard leaves open.
+    """
+    if check(function, x).dtype.kind == "c":
+        raise TypeError(
+            f"{function} takes arrays whose elements have an order; got {x.dtype}. Take abs or real"
+        )
+    return host(function, x)
+
+
+def integers(function: str, what: str, x: Any) -> HostArray:
+    """Values that count or place elements, as NumPy's own index dtype.
+
+    Raises
+    ------
+    TypeError
+        Where they are no integers.
+    """
+    if not isinstance(x, Array) or x.dtype.kind not in "iu":
+        got = x.dtype if isinstance(x, Array) else type(x).__name__
+        raise TypeError(f"{function} takes {what} as an integer array; got {got}. Convert it by astype")
+    return as_index(host(function, x))
+
+
+def as_index(x: Any) -> HostArray:
+    """Indices and counts in the default index dtype."""
+    return np.asarray(x).astype(np.intp, copy=False)
+
+
+def accumulator(dtype: DType, wanted: Any = None) -> DType:
+    """The dtype of a sum or product: that asked for, or one that holds many small integers.
+
+    Raises
+    ------
+    TypeError
+        Where imaginary parts would be lost.
+
+    Examples
+    --------
+    >>> accumulator(np.dtype("uint8"))
+    dtype('uint64')
+    """
+    chosen = LARGEST.get(dtype.kind, dtype) if wanted is None else as_dtype(wanted)
+    if dtype.kind == "c" and chosen.kind != "c":
+        raise TypeError(f"complex numbers cannot be accumulated as {chosen}. Take real or abs first")
+    return chosen
+
+
+def beside(function: str, scalar: Any, dtype: DType) -> HostArray:
+    """A Python scalar as an array of no axes, of the dtype that it has beside an array of ``dtype``.
+
+    Raises
+    ------
+    TypeError
+        Where it is no Python scalar.
+    OverflowError
+        Where an integer is outside the range of an integer dtype.
+    """
+    kind = next((kind for kind in RANKS if isinstance(scalar, kind)), None)
+    if kind is None:
+        raise TypeError(f"{function} takes numtrn arrays and Python scalars; got {type(scalar).__name__}")
+    if RANKS[kind] <= KIND_RANKS[dtype.kind]:
+        return _exactly(function, scalar, dtype)
+    if kind is complex:
+        single = dtype.kind == "f" and dtype.itemsize == 4
+        return np.asarray(scalar, dtype=np.complex64 if single else np.complex128)
+    return _exactly(function, scalar, DEFAULTS[kind])
+
+
+def _exactly(function: str, scalar: Any, dtype: DType) -> HostArray:
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= scalar <= np.iinfo(dtype).max:
+        raise OverflowError(
+            f"{function}: {scalar} is outside the range of {dtype}. Use an array of a larger dtype"
+        )
+    return np.asarray(scalar, dtype=dtype)
+
+
+def count(shape: Sequence[int], axis: Axes) -> int:
+    """Elements that a reduction over these axes takes together."""
+    axes = range(len(shape)) if axis is None else np.atleast_1d(axis)
+    total = 1
+    for place in axes:
+        total *= shape[place]
+    return total
