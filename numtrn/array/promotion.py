@@ -90,7 +90,9 @@ def result_type(*operands: Any) -> np.dtype[Any]:
     """`numpy.result_type` of arrays, dtypes and scalars, by types alone."""
     if not BY_VALUE:
         return np.result_type(*operands)
-    strong = [np.dtype(getattr(x, "dtype", x)) for x in operands if not is_weak(x)]
+    strong = [
+        np.dtype(x if isinstance(x, type) else getattr(x, "dtype", x)) for x in operands if not is_weak(x)
+    ]
     if not strong or any(x.kind not in "biufc" for x in strong):
         return np.result_type(*operands)
     dtype = np.result_type(*strong)
