@@ -13,7 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from numtrn.array import Array
-from numtrn.array_api._data_types import DEFAULTS, as_dtype, int64, uint64
+from numtrn.array_api._data_type_functions import result_type
+from numtrn.array_api._data_types import as_dtype, int64, uint64
 from numtrn.array_api._helpers import check, host
 from numtrn.request import Array as HostArray
 
@@ -24,9 +25,6 @@ DType = np.dtype[Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RANKS = {bool: 0, int: 1, float: 2, complex: 3}
-"""Python's scalars in the order in which kinds of dtypes contain each other."""
-KIND_RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
 LARGEST = {"b": int64, "i": int64, "u": uint64}
 
 
@@ -104,23 +102,14 @@ def beside(function: str, scalar: Any, dtype: DType) -> HostArray:
     OverflowError
         Where an integer is outside the range of an integer dtype.
     """
-    kind = next((kind for kind in RANKS if isinstance(scalar, kind)), None)
-    if kind is None:
+    if not isinstance(scalar, (bool, int, float, complex)):
         raise TypeError(f"{function} takes numtrn arrays and Python scalars; got {type(scalar).__name__}")
-    if RANKS[kind] <= KIND_RANKS[dtype.kind]:
-        return _exactly(function, scalar, dtype)
-    if kind is complex:
-        single = dtype.kind == "f" and dtype.itemsize == 4
-        return np.asarray(scalar, dtype=np.complex64 if single else np.complex128)
-    return _exactly(function, scalar, DEFAULTS[kind])
-
-
-def _exactly(function: str, scalar: Any, dtype: DType) -> HostArray:
-    if dtype.kind in "iu" and not np.iinfo(dtype).min <= scalar <= np.iinfo(dtype).max:
+    chosen = result_type(dtype, scalar)
+    if chosen.kind in "iu" and not np.iinfo(chosen).min <= scalar <= np.iinfo(chosen).max:
         raise OverflowError(
-            f"{function}: {scalar} is outside the range of {dtype}. Use an array of a larger dtype"
+            f"{function}: {scalar} is outside the range of {chosen}. Use an array of another type"
         )
-    return np.asarray(scalar, dtype=dtype)
+    return np.asarray(scalar, dtype=chosen)
 
 
 def count(shape: Sequence[int], axis: Axes) -> int:

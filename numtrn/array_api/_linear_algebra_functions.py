@@ -51,6 +51,8 @@ def tensordot(x1: Array, x2: Array, /, *, axes: int | tuple[Sequence[int], Seque
 def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     """The inner products of vectors along an axis of both; the first is conjugated.
 
+    NumPy's einsum makes them, which is planned also where they are those of all pairs of vectors.
+
     Raises
     ------
     ValueError
@@ -61,8 +63,6 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     if first.shape[-1] != second.shape[-1]:
         text = f"vecdot contracts axes of one extent; got {first.shape[-1]} and {second.shape[-1]}"
         raise ValueError(text)
-    if hasattr(np, "vecdot"):
-        return cast(Array, np.vecdot(first, second))
     if first.dtype.kind == "c":
         first = cast(Array, np.conjugate(first))
     return cast(Array, np.einsum("...i,...i->...", first, second))

@@ -1,7 +1,8 @@
 """The extension linalg of the standard, of matrices and of stacks of them in the last two axes.
 
 Matrices are of floating-point numbers, but where elements are only moved, added or multiplied. Products, also
-those inside `matrix_power` and `pinv`, are planned while a block is open; factorisations are NumPy's.
+those inside `matrix_power` and `pinv`, and Cholesky factorisations of single matrices are planned while a block
+is open; what else factorises is NumPy's.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
+from numtrn import dispatch
 from numtrn.array import Array
 from numtrn.array_api._arguments import Axes, DType, accumulator, quiet
 from numtrn.array_api._helpers import check, given, host
 from numtrn.array_api._linear_algebra_functions import matmul, matrix_transpose, tensordot, vecdot
+from numtrn.block import current, suspended
 from numtrn.request import Array as HostArray
+from numtrn.request import Cholesky, Operands
 
 __all__ = [
     "cholesky",
@@ -214,7 +218,7 @@ def cholesky(x: Array, /, *, upper: bool = False) -> Array:
     numpy.linalg.LinAlgError
         Where a matrix is not positive definite.
     """
-    lower = np.linalg.cholesky(_square("cholesky", x))
+    lower = _factor(_square("cholesky", x))
     return given(np.conjugate(np.swapaxes(lower, -1, -2)) if upper else lower, x)
 
 
@@ -333,6 +337,19 @@ def svd(x: Array, /, *, full_matrices: bool = True) -> SVDResult:
 def svdvals(x: Array, /) -> Array:
     """The singular values of matrices, in descending order."""
     return given(np.linalg.svd(_matrices("svdvals", x), compute_uv=False), x)
+
+
+def _factor(values: HostArray) -> HostArray:
+    """L of a matrix by kernels, where the open block's plan says so, or of a stack of them by NumPy."""
+    block, dtype = current(), values.dtype.name
+    if block is None or values.ndim > 2:
+        return np.linalg.cholesky(values)
+    from numtrn.intercept.fblas import host as lapack  # with SciPy, as the open block has it
+
+    request = Cholesky(function="numtrn.array_api.linalg.cholesky", dtype=dtype, n=len(values))
+    with suspended():
+        lower = dispatch.offer_in(block, request, Operands(inputs=(values,), host=lapack(dtype)))
+        return np.linalg.cholesky(values) if lower is None else lower
 
 
 # ---- Arguments ----
