@@ -9,7 +9,7 @@ PIP     := -m pip install --quiet --disable-pip-version-check
 # costs a factor of ten and more where another process wants the second core.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-numpy126 test-long fuzz accuracy backward memory compat outside check bench wheel clean
+.PHONY: help demo test test-numpy126 test-long fuzz accuracy backward memory compat conformance outside check bench wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -59,6 +59,10 @@ memory: $(VENV)/.run ## peak host memory of one large product
 
 compat: $(VENV)/.dev ## the own tests of NumPy, SciPy and opt_einsum inside a block
 	$(BIN)/python compat/run.py
+
+conformance: $(VENV)/.dev ## the Array API standard's own suite (NUMTRN_ARRAY_API_TESTS names its checkout)
+	$(BIN)/python $(PIP) -e '.[conformance]'
+	$(BIN)/python compat/array_api/run.py
 
 outside: $(VENV)/.dev ## kernels of others on the interpreter (see compat/README.md for the variables)
 	$(BIN)/python compat/outside_kernels/run.py
