@@ -56,6 +56,8 @@ REST = {
     "shift": lambda a, b: a.shift(x=1),
     "roll": lambda a, b: a.roll(x=1),
     "pad": lambda a, b: a.pad(x=1),
+    "quantile": lambda a, b: a.quantile(0.3, "x"),
+    "differentiate": lambda a, b: a.differentiate("y"),
     "diff": lambda a, b: a.diff("y"),
     "round": lambda a, b: a.round(1),
     "clip": lambda a, b: a.clip(0.2, 0.8),
