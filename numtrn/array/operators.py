@@ -15,7 +15,7 @@ import numpy as np
 from numtrn.array import promotion, special
 from numtrn.array.arguments import Arguments, is_plain
 from numtrn.array.core import Core
-from numtrn.array.protocols import defers
+from numtrn.array.protocols import defers, knows
 from numtrn.request import Array as HostArray
 
 __all__ = ["Operators"]
@@ -61,6 +61,8 @@ def _comparison(ufunc: np.ufunc, name: str) -> Any:
         try:
             return ufunc(self, other)
         except TypeError:
+            if not knows(other):
+                raise
             arguments = Arguments(self, f"numpy.{ufunc.__name__}")
             return arguments.given(plain(arguments.read(self), arguments.read(other)))
 

@@ -25,7 +25,7 @@ from numtrn.array.record import Node
 from numtrn.block import OpenBlock, current, suspended
 from numtrn.request import Request
 
-__all__ = ["asked", "defers", "on_function", "on_ufunc"]
+__all__ = ["asked", "defers", "knows", "on_function", "on_ufunc"]
 
 PRODUCTS = ("matmul", "matvec", "vecmat", "vecdot")
 """Ufuncs that contract."""
@@ -52,7 +52,7 @@ def defers(other: Any) -> bool:
     return bool(getattr(other, "__array_priority__", 0) > 0)
 
 
-def _knows(x: Any) -> bool:
+def knows(x: Any) -> bool:
     """Whether an operand of a ufunc is ours to compute with: no array of another library, no subclass."""
     kind = type(x)
     if issubclass(kind, np.ndarray):
@@ -65,7 +65,7 @@ def on_ufunc(
 ) -> Any:
     """A ufunc, or a method of it; NotImplemented where another array has to answer."""
     out = kwargs.get("out") or ()
-    if not all(map(_knows, (*inputs, *out))):
+    if not all(map(knows, (*inputs, *out))):
         return NotImplemented
     if method == "__call__" and ufunc.__name__ in PRODUCTS:
         return _call(one, ufunc, inputs, kwargs)

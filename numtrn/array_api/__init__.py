@@ -6,6 +6,12 @@ What NumPy has is not written again here; where the standard says otherwise, tha
 """
 
 from numtrn.array_api import fft, linalg
+from numtrn.array_api._beyond import cross as cross
+from numtrn.array_api._beyond import einsum as einsum
+from numtrn.array_api._beyond import gradient as gradient
+from numtrn.array_api._beyond import pad as pad
+from numtrn.array_api._beyond import quantile as quantile
+from numtrn.array_api._beyond import transpose as transpose
 from numtrn.array_api._constants import e, inf, nan, newaxis, pi
 from numtrn.array_api._creation_functions import (
     arange,
