@@ -127,6 +127,15 @@ def _filled(x: Core, value: HostArray, ufunc: np.ufunc) -> Core:
 
 _floor_divide = _by_standard(np.floor_divide, special.floor_divide)
 _remainder = _by_standard(np.remainder, special.remainder)
+_special_power = _by_standard(np.power, special.power)
+
+
+def _power(x1: Any, x2: Any, out: Any = None) -> Any:
+    """Other scalar exponents than 0.5 stay with the ufunc, and recorded arrays recorded."""
+    plain = promotion.is_weak(x2) and x2 != 0.5
+    if plain or (isinstance(x1, Core) and x1._node() is not None):
+        return np.power(x1, x2) if out is None else np.power(x1, x2, out=out)
+    return _special_power(x1, x2, out)
 
 
 def _divmod(x1: Any, x2: Any) -> tuple[Any, Any]:
@@ -169,9 +178,9 @@ class Operators:
     __imod__ = _in_place(_remainder, "mod")
     __divmod__ = _forward(_divmod, "divmod")
     __rdivmod__ = _reflected(_divmod, "divmod")
-    __pow__ = _forward(np.power, "pow")
-    __rpow__ = _reflected(np.power, "pow")
-    __ipow__ = _in_place(np.power, "pow")
+    __pow__ = _forward(_power, "pow")
+    __rpow__ = _reflected(_power, "pow")
+    __ipow__ = _in_place(_power, "pow")
     __lshift__ = _forward(np.left_shift, "lshift")
     __rlshift__ = _reflected(np.left_shift, "lshift")
     __ilshift__ = _in_place(np.left_shift, "lshift")

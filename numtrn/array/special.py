@@ -12,7 +12,7 @@ import numpy as np
 
 from numtrn.request import Array
 
-__all__ = ["expm1", "floor_divide", "remainder", "sign", "tan", "tanh"]
+__all__ = ["acosh", "expm1", "floor_divide", "power", "remainder", "sign", "tan", "tanh"]
 
 
 def floor_divide(x1: Array, x2: Array) -> Array:
@@ -42,11 +42,27 @@ def remainder(x1: Array, x2: Array) -> Array:
     return np.asarray(np.remainder(*_promoted(x1, x2)))
 
 
+def power(x1: Array, x2: Array) -> Array:
+    """Power; of -0 and minus infinity also to 0.5, where NumPy may take the square root, +0 and infinity."""
+    x1, x2 = _promoted(x1, x2)
+    if x1.dtype.kind == "f":
+        x1 = np.where((x2 == 0.5) & ((x1 == 0) | np.isinf(x1)), np.abs(x1), x1)
+    return np.asarray(np.power(x1, x2))
+
+
+def acosh(x: Array) -> Array:
+    """Inverse hyperbolic cosine; of ``0 + NaN j`` ``NaN + πj/2``, also where NumPy does not say so."""
+    result = np.asarray(np.arccosh(x))
+    if x.dtype.kind == "c":
+        result.imag[(x.real == 0) & np.isnan(x.imag)] = np.pi / 2
+    return result
+
+
 def expm1(x: Array) -> Array:
-    """``exp(x) - 1``; of complex numbers at infinities, NaN and where it overflows, as ``exp`` has it."""
+    """``exp(x) - 1``; of complex numbers at 0, infinities, NaN and overflow as ``exp`` has it."""
     result = np.asarray(np.expm1(x))
     if x.dtype.kind == "c":
-        special = ~(np.isfinite(x) & np.isfinite(result))
+        special = ~(np.isfinite(x) & np.isfinite(result)) | (x == 0)
         result[special] = np.exp(x[special]) - 1
     return result
 

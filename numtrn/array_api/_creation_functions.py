@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from numtrn import array
 from numtrn.array import Array
 from numtrn.array_api._data_types import DEFAULTS, as_dtype
 from numtrn.array_api._helpers import check, common_device, given, host, made
@@ -57,21 +58,13 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: str | None = None, copy: 
         For data of other types than the standard's.
     """
     wanted = None if dtype is None else as_dtype(dtype)
-    if isinstance(obj, Array):
-        return _from_array(obj, wanted, obj.device if device is None else device, copy)
-    data, inside = _data(obj, wanted)
+    if isinstance(obj, (list, tuple, *SCALARS)) and not isinstance(obj, np.generic):
+        return _from_sequence(obj, wanted, device, copy)
+    data = obj if isinstance(obj, Array) else _memory(obj)
     target = as_dtype(data.dtype) if wanted is None else wanted
-    place = (common_device(*inside) or "cpu") if device is None else device
-    shared = _is_shared(obj, data) and data.dtype == target
-    if copy is False and not (shared and place == "cpu"):
-        raise ValueError(
-            f"copy=False, but {type(obj).__name__} cannot become {target} on {place} without a copy"
-        )
-    if not shared:
-        return made(_converted(data, target, owned=data is not obj), place)
-    if copy or place != "cpu":
-        return made(data.copy(), place)
-    return Array(data, owned=False)
+    _check_kinds(data.dtype, target)
+    with np.errstate(all="ignore"):
+        return array.asarray(data, target, device=device, copy=copy)
 
 
 def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Array:
@@ -84,51 +77,24 @@ def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = Non
     ValueError
         Where ``copy=False`` cannot be had.
     """
-    if isinstance(x, Array):
-        return _from_array(x, None, x.device if device is None else device, copy)
-    place = "cpu" if device is None else device
-    if copy is False and place != "cpu":
-        raise ValueError(f"copy=False, but nothing comes to {place} without a copy")
-    data = _imported(x)
-    as_dtype(data.dtype)
-    return made(data.copy(), place) if copy or place != "cpu" else Array(data, owned=False)
+    data = x if isinstance(x, Array) else _imported(x)
+    return array.asarray(data, as_dtype(data.dtype), device=device, copy=copy)
 
 
-def _from_array(x: Array, dtype: np.dtype[Any] | None, device: str, copy: bool | None) -> Array:
-    """A numtrn array as another one."""
-    same = (dtype is None or x.dtype == dtype) and x.device == device
-    if same:
-        return x.copy() if copy else x
+def _from_sequence(obj: Any, dtype: np.dtype[Any] | None, device: str | None, copy: bool | None) -> Array:
+    """Scalars, and nested sequences of them and of numtrn arrays, which say where the result is."""
     if copy is False:
-        raise ValueError(
-            f"copy=False, but {x.dtype} on {x.device} becomes {dtype or x.dtype} on {device} by a copy only"
-        )
-    if dtype is None or x.dtype == dtype:
-        return x.to_device(device)
-    return made(_converted(host("asarray", x), dtype, owned=False), device)
-
-
-def _data(obj: Any, dtype: np.dtype[Any] | None) -> tuple[HostArray, list[Array]]:
-    """What is given as an ndarray, of its memory where possible, and the numtrn arrays in it."""
-    if isinstance(obj, (np.ndarray, np.generic)):
-        return np.asarray(obj), []
-    if isinstance(obj, (list, tuple, *SCALARS)):
-        inside: list[Array] = []
-        return _of_sequence(_plain(obj, inside), dtype), inside
-    try:
-        return np.asarray(memoryview(obj)), []
-    except TypeError:
-        pass
-    return (_imported(obj) if hasattr(obj, "__dlpack__") else np.asarray(obj)), []
-
-
-def _imported(x: Any) -> HostArray:
-    return np.from_dlpack(x)
-
-
-def _is_shared(obj: Any, data: HostArray) -> bool:
-    """Whether the data are the caller's memory."""
-    return data is obj or not (data.flags.owndata or isinstance(obj, (list, tuple, np.generic, *SCALARS)))
+        raise ValueError(f"copy=False, but a {type(obj).__name__} has no memory to share. Leave copy out")
+    inside: list[Array] = []
+    plain = _plain(obj, inside)
+    data = np.asarray(plain)
+    if dtype is None:
+        _check_integers(data, plain)
+    target = as_dtype(data.dtype) if dtype is None else dtype
+    if data.dtype != target:
+        _check_kinds(data.dtype, target)
+        data = np.asarray(plain, target)
+    return made(data, common_device(*inside) if device is None else device)
 
 
 def _plain(obj: Any, inside: list[Array]) -> Any:
@@ -141,28 +107,33 @@ def _plain(obj: Any, inside: list[Array]) -> Any:
     return obj
 
 
-def _of_sequence(obj: Any, dtype: np.dtype[Any] | None) -> HostArray:
-    """Scalars, and nested sequences of them; integers alone are never anything but int64."""
-    if dtype is not None:
-        return np.asarray(obj, dtype)
-    data = np.asarray(obj)
-    if data.dtype == object or (data.dtype.kind in "uf" and data.size and _all_python_ints(obj)):
-        if not _all_python_ints(obj):
-            raise TypeError("asarray takes scalars of one shape, of bool, int, float and complex; got others")
+def _check_integers(data: HostArray, plain: Any) -> None:
+    """Refuse integers that NumPy would make something else than int64 of."""
+    if data.size and data.dtype.kind in "ufO" and _are_integers(plain):
         raise OverflowError("integers beyond int64 need a type: dtype=uint64, or a floating-point one")
-    return data
 
 
-def _all_python_ints(obj: Any) -> bool:
-    return all(map(_all_python_ints, obj)) if isinstance(obj, list) else isinstance(obj, int)
+def _are_integers(obj: Any) -> bool:
+    return all(map(_are_integers, obj)) if isinstance(obj, list) else isinstance(obj, int)
 
 
-def _converted(data: HostArray, dtype: np.dtype[Any], owned: bool) -> HostArray:
-    """Memory of our own in that type."""
-    if data.dtype.kind == "c" and dtype.kind not in "bc":
-        raise TypeError(f"complex data cannot become {dtype}; take the real or the imaginary parts first")
-    with np.errstate(all="ignore"):
-        return data.astype(dtype, copy=not owned)
+def _check_kinds(dtype: np.dtype[Any], target: np.dtype[Any]) -> None:
+    if dtype.kind == "c" and target.kind not in "bc":
+        raise TypeError(f"complex data cannot become {target}; take the real or the imaginary parts first")
+
+
+def _memory(obj: Any) -> HostArray:
+    """What is given as an ndarray, of its memory where possible."""
+    if isinstance(obj, (np.ndarray, np.generic)):
+        return obj  # type: ignore[return-value]
+    try:
+        return np.asarray(memoryview(obj))
+    except TypeError:
+        return _imported(obj) if hasattr(obj, "__dlpack__") else np.asarray(obj)
+
+
+def _imported(x: Any) -> HostArray:
+    return np.from_dlpack(x)
 
 
 # ---- Of a shape ----

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from numtrn.array import Array
-from numtrn.array_api._data_types import DEFAULTS, KINDS, as_dtype
+from numtrn.array import Array, promotion
+from numtrn.array_api._data_types import KINDS, as_dtype
 from numtrn.array_api._helpers import check, host, made
 
 __all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
@@ -131,21 +130,10 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
     TypeError
         Where there is neither an array nor a type.
     """
-    scalars = [x for x in arrays_and_dtypes if isinstance(x, (bool, int, float, complex))]
-    types = [_type_of(x) for x in arrays_and_dtypes if not isinstance(x, (bool, int, float, complex))]
-    if not types:
+    operands = [x if promotion.is_weak(x) else _type_of(x) for x in arrays_and_dtypes]
+    if all(map(promotion.is_weak, operands)):
         raise TypeError("result_type takes one array or data type at least; Python scalars alone have none")
-    return reduce(_with_scalar, scalars, reduce(np.promote_types, types))
-
-
-def _with_scalar(dtype: np.dtype[Any], scalar: complex) -> np.dtype[Any]:
-    """The type of an operation of an array and a Python scalar."""
-    default = next(found for kind, found in DEFAULTS.items() if isinstance(scalar, kind))
-    order = ("b", "iu", "f", "c")
-    rank = {letter: place for place, letters in enumerate(order) for letter in letters}
-    if rank[default.kind] <= rank[dtype.kind]:
-        return dtype
-    return np.promote_types(dtype, np.complex64) if default.kind == "c" and dtype.kind == "f" else default
+    return promotion.result_type(*operands)
 
 
 def _type_of(x: Any) -> np.dtype[Any]:

@@ -1,19 +1,20 @@
 """Elementwise functions: NumPy's ufuncs called on the arrays, so that recorded ones stay recorded.
 
-A function is a row: its name, what it takes, the ufunc, and what computes the kinds of elements for which the
-standard wants something else (`numtrn.array.special`). No floating-point warning leaves this namespace.
+A function is a row: its name, what it takes, the ufunc, or the operator where that follows the standard and
+the ufunc does not, and what computes the kinds of elements for which the standard wants something else
+(`numtrn.array.special`). No floating-point warning leaves this namespace.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from numtrn.array import Array, special
-from numtrn.array_api._data_type_functions import result_type
+from numtrn.array import Array, promotion, special
 from numtrn.array_api._helpers import KINDS, check, given, host
 
 __all__ = [
@@ -108,28 +109,20 @@ def _one(
     def elementwise(x: Array, /) -> Array:
         kind = check(name, x, kinds).dtype.kind
         with np.errstate(all="ignore"):
-            return _array(other.get(kind, function)(x), x)
+            return cast(Array, other.get(kind, function)(x))
 
     return _named(elementwise, name, doc)
 
 
-def _two(
-    name: str,
-    kinds: str,
-    function: Callable[..., Any],
-    doc: str,
-    other: Mapping[str, Callable[..., Any]] = NO_OTHER,
-) -> Binary:
-    """A function of two arrays, or of one and a Python scalar; ``other`` goes by the common type."""
+def _two(name: str, kinds: str, function: Callable[..., Any], doc: str) -> Binary:
+    """A function of two arrays, or of one and a Python scalar."""
 
     def elementwise(x1: Operand, x2: Operand, /) -> Array:
         operands = _operand(name, x1, kinds), _operand(name, x2, kinds)
-        arrays = [x for x in operands if isinstance(x, Array)]
-        if not arrays:
+        if not any(isinstance(x, Array) for x in operands):
             raise TypeError(f"{name} takes one array at least; got two Python scalars")
-        chosen = other.get(result_type(*operands).kind, function) if other else function
         with np.errstate(all="ignore"):
-            return _array(chosen(*operands), *arrays)
+            return cast(Array, function(*operands))
 
     return _named(elementwise, name, doc)
 
@@ -151,32 +144,18 @@ def _operand(function: str, x: Any, kinds: str) -> Operand:
         if isinstance(x, scalar):
             if not set(letters) & set(KINDS[kinds]):
                 raise TypeError(f"{function} takes {kinds} operands; got the {scalar.__name__} {x!r}")
-            return scalar(x)  # no subclass, such as float64, which would count as an array
+            return cast(complex, scalar(x))  # no subclass, such as float64, which would count as an array
     return check(function, x, kinds)
 
 
-def _array(value: Any, *like: Array) -> Array:
-    return value if isinstance(value, Array) else given(value, *like)
-
-
-def _by_host(function: Callable[..., Any]) -> Callable[..., Array]:
-    """A function of ndarrays as one of arrays, and of scalars in their common type."""
-
-    def computed(*operands: Operand) -> Array:
-        arrays = [x for x in operands if isinstance(x, Array)]
-        dtype = result_type(*operands)
-        values = (
-            host(function.__name__, x) if isinstance(x, Array) else np.asarray(x, dtype) for x in operands
-        )
-        return given(function(*values), *arrays)
-
-    return computed
+def _by_host(function: Callable[..., Any]) -> Unary:
+    """A function of an ndarray as one of an array."""
+    return lambda x: given(function(host(function.__name__, x)), x)
 
 
 WHOLE = {"i": np.positive, "u": np.positive}
 """Integers are rounded already; NumPy before version 2 makes them floats."""
-NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= "2.0.0"
-SIGN_OF_COMPLEX = np.sign if NUMPY_2 else _by_host(special.sign)
+SIGN_OF_COMPLEX = _by_host(special.sign) if promotion.BY_VALUE else np.sign
 """NumPy before version 2 gives the sign of the real part."""
 
 
@@ -184,7 +163,7 @@ SIGN_OF_COMPLEX = np.sign if NUMPY_2 else _by_host(special.sign)
 
 abs = _one("abs", "numeric", np.absolute, "Absolute value; of complex numbers their modulus, which is real.")
 acos = _one("acos", "floating", np.arccos, "Inverse cosine.")
-acosh = _one("acosh", "floating", np.arccosh, "Inverse hyperbolic cosine.")
+acosh = _one("acosh", "floating", np.arccosh, "Inverse hyperbolic cosine.", {"c": _by_host(special.acosh)})
 add = _two("add", "numeric", np.add, "Sum.")
 asin = _one("asin", "floating", np.arcsin, "Inverse sine.")
 asinh = _one("asinh", "floating", np.arcsinh, "Inverse hyperbolic sine.")
@@ -240,9 +219,8 @@ floor = _one(
 floor_divide = _two(
     "floor_divide",
     "real numeric",
-    np.floor_divide,
+    operator.floordiv,
     "Quotient rounded down; of infinities ``floor(x1 / x2)``, where NumPy gives NaN.",
-    {"f": _by_host(special.floor_divide)},
 )
 greater = _two("greater", "real numeric", np.greater, "Whether the first operand is greater.")
 greater_equal = _two(
@@ -282,7 +260,7 @@ nextafter = _two(
 )
 not_equal = _two("not_equal", "any", np.not_equal, "Whether operands differ.")
 positive = _one("positive", "numeric", np.positive, "The elements as they are.")
-pow = _two("pow", "numeric", np.power, "Power; an integer with a negative integer exponent is an error.")
+pow = _two("pow", "numeric", operator.pow, "Power; an integer with a negative integer exponent is an error.")
 
 
 def real(x: Array, /) -> Array:
@@ -292,7 +270,7 @@ def real(x: Array, /) -> Array:
 
 reciprocal = _one("reciprocal", "floating", partial(np.divide, 1), "``1 / x``.")
 remainder = _two(
-    "remainder", "real numeric", np.remainder, "Remainder with the divisor's sign, as Python's ``%``."
+    "remainder", "real numeric", operator.mod, "Remainder with the divisor's sign, as Python's ``%``."
 )
 round = _one(
     "round",

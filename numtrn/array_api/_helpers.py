@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numtrn.array import Array
+from numtrn.array.devices import agree, checked
 from numtrn.array_api._data_types import DTYPES
 from numtrn.request import Array as HostArray
 
@@ -62,8 +63,7 @@ def host(function: str, x: Any, kinds: str = "any") -> HostArray:
 
 def made(data: HostArray, device: str | None = None) -> Array:
     """Fresh memory as an array on a device; ``None`` is the default one."""
-    array = Array(data)
-    return array if device is None or device == array.device else array.to_device(device)
+    return Array(data, checked(device))
 
 
 def given(value: Any, *like: Array) -> Array:
@@ -79,9 +79,6 @@ def common_device(*arrays: Array) -> str | None:
     ValueError
         Where they are on different ones.
     """
-    found = list(dict.fromkeys(x.device for x in arrays))
-    if len(found) > 1:
-        raise ValueError(
-            f"arrays of one call must be on one device; got {found[0]} and {found[1]}. Move one by to_device"
-        )
-    return found[0] if found else None
+    for x in arrays[1:]:
+        agree(arrays[0].device, x.device)
+    return arrays[0].device if arrays else None

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numtrn.array.devices import CPU, DEVICES
 from numtrn.array_api._data_types import DEFAULTS, DTYPES, KINDS
 from numtrn.targets import availability
 
@@ -27,7 +28,7 @@ class Info:
 
     def default_device(self) -> str:
         """The device of arrays whose making does not name one."""
-        return "cpu"
+        return CPU
 
     def default_dtypes(self, *, device: str | None = None) -> dict[str, np.dtype[Any]]:
         """Types of arrays whose making does not name one; the same on all devices."""
@@ -59,8 +60,8 @@ class Info:
 
     def devices(self) -> tuple[str, ...]:
         """The devices on which arrays can be made here."""
-        usable = [target for target, problem in availability().items() if not problem]
-        return ("cpu", *(f"{target}:0" for target in sorted(usable)))
+        problems = availability()
+        return tuple(name for name in DEVICES if not problems.get(name.partition(":")[0]))
 
     def _known(self, device: str | None) -> None:
         if device is not None and device not in self.devices():
