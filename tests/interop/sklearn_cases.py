@@ -17,6 +17,7 @@ from sklearn.metrics import (
     pairwise_distances,
     precision_score,
     r2_score,
+    roc_auc_score,
 )
 from sklearn.metrics.pairwise import cosine_similarity, linear_kernel, rbf_kernel
 from sklearn.mixture import GaussianMixture
@@ -120,6 +121,18 @@ def test_ridge(device):
     )
 
 
+@pytest.mark.parametrize("device", ["cpu", "interpreter:0"])
+def test_everything_follows_x(device):
+    x = ours(X).to_device(device)
+    reference = Ridge(solver="svd").fit(X, Y)
+    fitted = Ridge(solver="svd").fit(x, Y)  # ndarrays are moved to where x is
+    same(fitted.predict(x), reference.predict(X), rtol=1e-9, atol=1e-9)
+    assert fitted.coef_.device == device
+    assert type(Ridge(solver="svd").fit(X, ours(Y)).coef_) is np.ndarray
+    with pytest.raises(ValueError, match="same namespace and the same device"):
+        fitted.predict(X)
+
+
 OTHERS = {
     "StandardScaler": (StandardScaler(), None, "transform"),
     "MinMaxScaler": (MinMaxScaler(), None, "transform"),
@@ -168,6 +181,11 @@ def test_metrics(row):
     metric, arguments = METRICS[row]
     value, _ = inside(lambda: metric(*ours(*arguments)))
     np.testing.assert_allclose(np.asarray(value), metric(*arguments), rtol=1e-12)
+
+
+def test_a_fault_of_scikit_learns():
+    with pytest.raises(TypeError, match="positional argument"):
+        roc_auc_score(*ours(LABELS > 0, Y))
 
 
 KERNELS = [linear_kernel, rbf_kernel, cosine_similarity, euclidean_distances, pairwise_distances]

@@ -112,6 +112,13 @@ def test_beside_a_dask_array_without_being_registered(call):
         BESIDE[call](da.from_array(X, chunks=(3, 4)), ours(X))
 
 
+def test_other_threads_are_outside_the_block():
+    with dask.config.set(scheduler="threads"):
+        value, session = inside(lambda: (chunked() @ chunked().T).compute())
+    same(value, X @ X.T)
+    assert session.counts["kernel"] == 0
+
+
 def test_a_dask_array_becomes_one_when_asked():
     same(numtrn.asarray(da.from_array(X, chunks=(3, 4))), X, rtol=0, atol=0)
     same(numtrn.asarray(chunked()), X, rtol=0, atol=0)

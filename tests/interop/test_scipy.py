@@ -11,6 +11,7 @@ import pytest
 import numtrn
 from tests.interop.support import inside, ours, same, with_scipy_array_api
 
+scipy = pytest.importorskip("scipy")
 fft = pytest.importorskip("scipy.fft")
 linalg = pytest.importorskip("scipy.linalg")
 special = pytest.importorskip("scipy.special")
@@ -21,26 +22,28 @@ G, B = rng.standard_normal((40, 40)), rng.standard_normal((40, 6))
 S = G @ G.T + 40 * np.eye(40)
 
 LINALG = {
-    "solve": (lambda g, s, b: linalg.solve(g, b), 0),
-    "inv": (lambda g, s, b: linalg.inv(g), 0),
-    "det": (lambda g, s, b: linalg.det(g / 6), 0),
-    "norm": (lambda g, s, b: linalg.norm(g), 0),
-    "svd": (lambda g, s, b: linalg.svd(b, full_matrices=False), 0),
-    "qr": (lambda g, s, b: linalg.qr(b, mode="economic"), 0),
-    "eigh": (lambda g, s, b: linalg.eigh(s), 0),
-    "lu": (lambda g, s, b: linalg.lu(g), 0),
-    "expm": (lambda g, s, b: linalg.expm(g / 40), 0),
-    "lstsq": (lambda g, s, b: linalg.lstsq(g, b)[:1], 0),
-    "cholesky": (lambda g, s, b: linalg.cholesky(s), 1),
-    "solve_triangular": (lambda g, s, b: linalg.solve_triangular(s, b), 1),
-    "cho_solve": (lambda g, s, b: linalg.cho_solve(linalg.cho_factor(s), b), 2),
-    "pinv": (lambda g, s, b: linalg.pinv(b), 1),
-    "polar": (lambda g, s, b: linalg.polar(g), 2),
-    "dgemm": (lambda g, s, b: linalg.blas.dgemm(1.0, g, b), 1),
-    "dsyrk": (lambda g, s, b: linalg.blas.dsyrk(1.0, b), 1),
-    "toeplitz": (lambda g, s, b: linalg.toeplitz(b[:, 0]), 0),
+    "solve": lambda g, s, b: linalg.solve(g, b),
+    "inv": lambda g, s, b: linalg.inv(g),
+    "det": lambda g, s, b: linalg.det(g / 6),
+    "norm": lambda g, s, b: linalg.norm(g),
+    "svd": lambda g, s, b: linalg.svd(b, full_matrices=False),
+    "qr": lambda g, s, b: linalg.qr(b, mode="economic"),
+    "eigh": lambda g, s, b: linalg.eigh(s),
+    "lu": lambda g, s, b: linalg.lu(g),
+    "expm": lambda g, s, b: linalg.expm(g / 40),
+    "lstsq": lambda g, s, b: linalg.lstsq(g, b)[:1],
+    "cholesky": lambda g, s, b: linalg.cholesky(s),
+    "solve_triangular": lambda g, s, b: linalg.solve_triangular(s, b),
+    "cho_solve": lambda g, s, b: linalg.cho_solve(linalg.cho_factor(s), b),
+    "pinv": lambda g, s, b: linalg.pinv(b),
+    "polar": lambda g, s, b: linalg.polar(g),
+    "dgemm": lambda g, s, b: linalg.blas.dgemm(1.0, g, b),
+    "dsyrk": lambda g, s, b: linalg.blas.dsyrk(1.0, b),
+    "toeplitz": lambda g, s, b: linalg.toeplitz(b[:, 0]),
 }
-"""Calls of scipy.linalg, and how many kernels each comes to, on ndarrays and numtrn arrays alike."""
+"""Calls of scipy.linalg."""
+KERNELS = ("cholesky", "solve_triangular", "cho_solve", "pinv", "polar", "dgemm", "dsyrk")
+"""Those that are made of what has a kernel, whatever SciPy's version."""
 
 
 def flat(value):
@@ -54,14 +57,14 @@ def computed(call, *arrays):
 
 @pytest.mark.parametrize("name", LINALG)
 def test_linalg_gives_ndarrays_and_reaches_kernels(name):
-    call, kernels = LINALG[name]
-    expected = flat(call(G, S, B))
+    call = LINALG[name]
+    expected, plain = computed(call, G, S, B)
     value, session = computed(call, *ours(G, S, B))
     assert {type(item) for item in value} <= {np.ndarray, np.float64}
     for one, other in zip(value, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
-    assert session.counts["kernel"] == kernels
-    assert computed(call, G, S, B)[1].counts["kernel"] == kernels
+    assert session.counts["kernel"] == plain.counts["kernel"]
+    assert session.counts["kernel"] > 0 or name not in KERNELS
 
 
 def test_arguments_are_left_alone():
@@ -88,6 +91,13 @@ FUNCTIONS = {
 }
 
 
+AS_TRIED = pytest.mark.skipif(
+    tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 17),
+    reason="what dispatches grows from one SciPy to the next; docs/interop.md describes 1.17",
+)
+
+
+@AS_TRIED
 @pytest.mark.skipif(os.environ.get("SCIPY_ARRAY_API") == "1", reason="scipy_cases.py has this case")
 @pytest.mark.parametrize("name", [*UFUNCS, *FUNCTIONS])
 def test_other_modules_without_the_variable(name):
@@ -97,5 +107,6 @@ def test_other_modules_without_the_variable(name):
     np.testing.assert_allclose(np.asarray(value), call(B), rtol=1e-12, atol=1e-14)
 
 
+@AS_TRIED
 def test_with_the_variable():
     with_scipy_array_api("scipy_cases.py")

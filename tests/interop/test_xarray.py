@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import numtrn
-from tests.interop.support import ours, same
+from tests.interop.support import inside, ours, same
 
 xr = pytest.importorskip("xarray")
 
@@ -122,6 +122,22 @@ def test_assignment_and_copies():
     expected.loc[{"y": 20}] = 2.0
     same(a.data, expected.data, rtol=0, atol=0)
     same(deep.data, A, rtol=0, atol=0)
+
+
+def test_dot_without_opt_einsum():
+    a, b = wrapped(numtrn.asarray)
+    with xr.set_options(use_opt_einsum=False):
+        value, session = inside(lambda: xr.dot(a, b, dim="y").data)
+    same(value, A @ B)
+    assert session.counts["kernel"] == 1
+
+
+def test_what_xarray_does_not_do():
+    a, _ = wrapped(numtrn.asarray)
+    with pytest.raises(AttributeError, match="lib"):
+        a.rolling(y=2).sum()
+    pytest.importorskip("scipy")
+    assert type(a.interp(y=15.0).data) is np.ndarray
 
 
 def test_devices_stay():
