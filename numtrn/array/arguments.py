@@ -123,7 +123,7 @@ class Arguments:
         for memory, x in self._ours:
             if memory is result:
                 return x
-        if any(result is x for x in self._outs) or not is_plain(type(result)):
+        if (self._outs and any(result is x for x in self._outs)) or not is_plain(type(result)):
             return result
         return self._one._like(result, self._is_ours(result))
 
@@ -131,11 +131,13 @@ class Arguments:
         """Whether nobody else's memory is in it."""
         if result.base is None:
             return True
-        others = [memory for memory, x in self._ours if not x._owned] + self._foreign
         root: Any = result
         while isinstance(root.base, np.ndarray):
             root = root.base
-        return root.base is None and not any(np.may_share_memory(result, x) for x in others)
+        if root.base is not None:  # a buffer of who knows whom
+            return False
+        others = [memory for memory, x in self._ours if not x._owned] + self._foreign
+        return not (others and any(np.may_share_memory(result, x) for x in others))
 
 
 def _written(

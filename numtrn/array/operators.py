@@ -61,6 +61,8 @@ def _comparison(ufunc: np.ufunc, name: str) -> Any:
         try:
             return ufunc(self, other)
         except TypeError:
+            if hasattr(type(other), "__array_ufunc__") and not isinstance(other, (Core, np.ndarray)):
+                raise
             arguments = Arguments(self, f"numpy.{ufunc.__name__}")
             return arguments.given(plain(arguments.read(self), arguments.read(other)))
 
