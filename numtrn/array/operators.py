@@ -129,7 +129,9 @@ _floor_divide = _by_standard(np.floor_divide, special.floor_divide)
 _remainder = _by_standard(np.remainder, special.remainder)
 
 
-def _divmod(x1: Any, x2: Any) -> tuple[Any, Any]:
+def _divmod(x1: Any, x2: Any) -> Any:
+    if not (_is_ours(x1) and _is_ours(x2)):
+        return np.divmod(x1, x2)
     return _floor_divide(x1, x2), _remainder(x1, x2)
 
 
