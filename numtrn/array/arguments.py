@@ -129,7 +129,7 @@ class Arguments:
         for memory, x in self._ours:
             if memory is result:
                 return x
-        if any(result is x for x in self._outs) or not is_plain(type(result)):
+        if (self._outs and any(result is x for x in self._outs)) or not is_plain(type(result)):
             return result
         return self._one._like(result, self._memory_of(result))
 

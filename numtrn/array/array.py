@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from copy import deepcopy
 from importlib import import_module
 from typing import Any, cast
 
@@ -170,6 +171,8 @@ class Array(Operators, Methods, Protocols):
         return self.copy()
 
     def __deepcopy__(self, memo: Any) -> Any:
+        if self.dtype.hasobject:
+            return self._like(deepcopy(self._values("deepcopy"), memo))
         return self.copy()
 
     def __reduce__(self) -> Any:

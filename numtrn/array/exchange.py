@@ -61,4 +61,6 @@ def restored(kind: type[Core], data: HostArray, device: str) -> Core:
     TargetUnavailableError
         Where its device is not there.
     """
-    return kind(data, checked(device))
+    array = kind.__new__(kind)
+    Core.__init__(array, data, checked(device))
+    return array

@@ -80,12 +80,17 @@ class Methods(Core):
 
     def reshape(self, *shape: Any, order: str = "C", **other: Any) -> Any:
         """The array in another shape; see `numpy.reshape`."""
+        if self._node() is None:
+            values: Any = self._values("reshape")
+            return self._like(values.reshape(*shape, order=order, **other), self._owned)
         given = shape[0] if len(shape) == 1 else shape
         named = other if order == "C" else {"order": order, **other}
         return np.reshape(self, given, **named)  # type: ignore[call-overload]
 
     def transpose(self, *axes: Any) -> Any:
         """The array with its axes permuted; see `numpy.transpose`."""
+        if self._node() is None:
+            return self._like(self._values("transpose").transpose(*axes), self._owned)
         given = axes[0] if len(axes) == 1 else axes or None
         return np.transpose(self, given)  # type: ignore[call-overload]
 

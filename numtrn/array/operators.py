@@ -138,7 +138,9 @@ def _power(x1: Any, x2: Any, out: Any = None) -> Any:
     return _special_power(x1, x2, out)
 
 
-def _divmod(x1: Any, x2: Any) -> tuple[Any, Any]:
+def _divmod(x1: Any, x2: Any) -> Any:
+    if not (_is_ours(x1) and _is_ours(x2)):
+        return np.divmod(x1, x2)
     return _floor_divide(x1, x2), _remainder(x1, x2)
 
 

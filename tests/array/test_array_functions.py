@@ -126,7 +126,8 @@ np.astype(a, int)  np.cumulative_prod(v)  np.cumulative_sum(v)  np.linalg.cross(
 np.linalg.diagonal(a)  np.linalg.matmul(a, s)  np.linalg.matrix_norm(a)  np.linalg.matrix_transpose(a)
 np.linalg.outer(v, n)  np.linalg.svdvals(a)  np.linalg.tensordot(a, b)  np.linalg.trace(a)
 np.linalg.vecdot(a, b)  np.linalg.vector_norm(a)  np.matrix_transpose(a)  np.trapezoid(a)  np.unique_all(v)
-np.unique_counts(v)  np.unique_inverse(v)  np.unique_values(v)  np.unstack(a)  np.polynomial.polynomial.polyval2d(v, v, s)
+np.unique_counts(v)  np.unique_inverse(v)  np.unique_values(v)  np.unstack(a)
+np.polynomial.polynomial.polyval2d(v, v, s)
 np.polynomial.polynomial.polygrid2d(v, v, s)
 """
 """Functions of NumPy 2, some of a later one than 2.0."""

@@ -141,7 +141,7 @@ def test_an_out_of_another_library_is_its_affair(x):
 
 @pytest.mark.parametrize("call", OPERATORS, ids=lambda f: f.__name__)
 def test_operators_reach_other_arrays(call, x):
-    assert call(x, Wrapper()) == "wrapper" or call is divmod
+    assert call(x, Wrapper()) == "wrapper"
 
 
 def test_operators_of_others_on_the_left_are_theirs(x):
