@@ -1,8 +1,8 @@
 """The extension linalg of the standard, of matrices and of stacks of them in the last two axes.
 
 Matrices are of floating-point numbers, but where elements are only moved, added or multiplied. Products, also
-those inside `matrix_power` and `pinv`, and Cholesky factorisations of single matrices are planned while a block
-is open; what else factorises is NumPy's.
+those inside `matrix_power` and `pinv`, and Cholesky factorisations of single matrices are planned while a
+block is open; what else factorises is NumPy's.
 """
 
 from __future__ import annotations
@@ -134,6 +134,7 @@ def matrix_power(x: Array, n: int, /) -> Array:
     return x.copy() if result is x else cast(Array, result)
 
 
+@quiet
 def outer(x1: Array, x2: Array, /) -> Array:
     """The products of all elements of one vector with all of another.
 
