@@ -49,7 +49,8 @@ def isin(x1: Array | int, x2: Array | int, /, *, invert: bool = False) -> Array:
     if not arrays:
         raise TypeError("isin takes an array as x1 or x2; got two Python scalars. Make one of them an array")
     elements, among = (_values(x, arrays[0]) for x in (x1, x2))
-    return given(np.isin(elements, among, invert=invert), *arrays)
+    found = _isin(elements, among)
+    return given(~found if invert else found, *arrays)
 
 
 def unique_all(x: Array, /) -> UniqueAll:
@@ -85,7 +86,16 @@ def _unique(x: HostArray, *, inverse: bool = False, counts: bool = False) -> tup
     return values, *(as_index(part) for part in places)
 
 
-def _values(x: Array | int, other: Array) -> Any:
+def _isin(elements: HostArray, among: HostArray) -> HostArray:
+    """Which elements are among others, by value."""
+    common = np.result_type(elements.dtype, among.dtype)
+    if common.kind == "f" and {elements.dtype.kind, among.dtype.kind} == {"i", "u"}:
+        unsigned = np.isin(elements.astype(np.uint64), among[among >= 0].astype(np.uint64))
+        return np.asarray(unsigned & (elements >= 0))
+    return np.isin(elements.astype(common, copy=False), among.astype(common, copy=False))
+
+
+def _values(x: Array | int, other: Array) -> HostArray:
     """Values of an array, or a Python scalar in the other's dtype if that can hold it."""
     if isinstance(x, Array):
         return host("isin", x)

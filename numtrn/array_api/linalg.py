@@ -320,11 +320,11 @@ def solve(x1: Array, x2: Array, /) -> Array:
         Where a matrix is singular.
     """
     matrices, right = _square("solve", x1), host("solve", x2, "floating")
-    if right.ndim == 1:
-        return given(np.linalg.solve(matrices, right[:, None])[..., 0], x1, x2)
-    if right.ndim == matrices.ndim - 1:  # which NumPy 1.26 takes for a stack of vectors
-        right = right[None]
-    return given(np.linalg.solve(matrices, right), x1, x2)
+    columns = right[:, None] if right.ndim == 1 else right
+    if columns.ndim == matrices.ndim - 1:  # which NumPy 1.26 takes for a stack of vectors
+        columns = columns[None]
+    solution = np.linalg.solve(matrices, columns)
+    return given(solution[..., 0].copy() if right.ndim == 1 else solution, x1, x2)
 
 
 @quiet

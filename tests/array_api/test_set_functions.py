@@ -86,6 +86,15 @@ def test_isin_of_a_scalar_compares_values(dtype, numbers, scalar, expected):
     assert (within.shape, bool(within)) == ((), any(expected))
 
 
+def test_isin_of_int64_among_uint64_and_back_is_exact():
+    signed = np.asarray([-1, 2**53, 2**53 + 1, 2**62 + 1] * 20)
+    unsigned = np.asarray([2**64 - 1, 2**53, 2**62], dtype="uint64")
+    x, y = xp.asarray(signed), xp.asarray(unsigned)
+    assert np.asarray(xp.isin(x, y)).tolist() == [False, True, False, False] * 20
+    assert np.asarray(xp.isin(y, x)).tolist() == [False, True, False]
+    assert np.asarray(xp.isin(y, x, invert=True)).tolist() == [True, False, True]
+
+
 def test_isin_takes_an_array():
     with pytest.raises(TypeError, match="two Python scalars"):
         xp.isin(1, 2)
