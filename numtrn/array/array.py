@@ -7,18 +7,19 @@ functions on it is decided in `numtrn.array.protocols`.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
 
-from numtrn.array import exchange, protocols, recording
+from numtrn.array import exchange, recording
 from numtrn.array.arguments import Arguments
 from numtrn.array.devices import CPU, checked
 from numtrn.array.lazy import Lazy
 from numtrn.array.methods import Methods
 from numtrn.array.operators import Operators
+from numtrn.array.protocols import Protocols
 from numtrn.array.recording import in_words
 from numtrn.request import Array as HostArray
 
@@ -28,7 +29,7 @@ VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 """Of the Array API standard."""
 
 
-class Array(Operators, Methods):
+class Array(Operators, Methods, Protocols):
     """An array whose NumPy functions go to kernels while a block is open, and to NumPy otherwise.
 
     Made by `numtrn.asarray`. It is no ndarray; ``np.asarray`` gives its data. Functions that give an ndarray
@@ -40,22 +41,13 @@ class Array(Operators, Methods):
     """
 
     __slots__ = ()
-    __array_priority__ = 1000
 
     def _like(self, data: HostArray, owned: bool = True) -> Array:
         if not owned and self._device != CPU:
             data, owned = data.copy(), True
         return Array(data, self._device, owned)
 
-    # ---- NumPy's and the standard's protocols ----
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return protocols.on_ufunc(self, ufunc, method, inputs, kwargs)
-
-    def __array_function__(
-        self, function: Callable[..., Any], types: Iterable[type], args: Any, kwargs: Mapping[str, Any]
-    ) -> Any:
-        return protocols.on_function(self, function, types, args, kwargs)
+    # ---- Protocols of exchange ----
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> HostArray:
         if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:

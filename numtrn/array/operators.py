@@ -15,7 +15,7 @@ import numpy as np
 from numtrn.array import promotion, special
 from numtrn.array.arguments import Arguments, is_plain
 from numtrn.array.core import Core
-from numtrn.array.protocols import defers
+from numtrn.array.protocols import Protocols, defers
 from numtrn.request import Array as HostArray
 
 __all__ = ["Operators"]
@@ -94,8 +94,11 @@ def _by_standard(ufunc: np.ufunc, function: Special) -> Callable[..., Any]:
 
 
 def _is_ours(x: Any) -> bool:
+    """Whether no other array, nor a subclass of ours, has ufuncs of its own."""
     kind = type(x)
-    return issubclass(kind, (Core, np.generic, list)) or promotion.is_weak(x) or is_plain(kind)
+    if issubclass(kind, Protocols):
+        return kind.__array_ufunc__ is Protocols.__array_ufunc__
+    return issubclass(kind, (np.generic, list)) or promotion.is_weak(x) or is_plain(kind)
 
 
 def _filled(x: Core, value: HostArray, ufunc: np.ufunc) -> Core:

@@ -24,12 +24,29 @@ from numtrn.array.record import Node
 from numtrn.block import OpenBlock, current, suspended
 from numtrn.request import Request
 
-__all__ = ["asked", "defers", "on_function", "on_ufunc"]
+__all__ = ["Protocols", "asked", "defers"]
 
 PRODUCTS = ("matmul", "matvec", "vecmat", "vecdot")
 """Ufuncs that contract."""
 READ = frozenset(("axes", "optimize", "dtype", "casting"))
 """Keywords that leave a call to kernels; others, such as ``out``, are NumPy's."""
+
+
+class Protocols(Core):
+    """What NumPy asks of other arrays; a base of `numtrn.Array`."""
+
+    __slots__ = ()
+    __array_priority__ = 1000
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return _on_ufunc(self, ufunc, method, inputs, kwargs)
+
+    def __array_function__(
+        self, function: Callable[..., Any], types: Iterable[type], args: Any, kwargs: Mapping[str, Any]
+    ) -> Any:
+        if not all(issubclass(kind, Core) or is_plain(kind) for kind in types):
+            return NotImplemented
+        return _call(self, function, args, kwargs)
 
 
 # ---- Whose call it is ----
@@ -59,7 +76,7 @@ def _knows(x: Any) -> bool:
     return issubclass(kind, Core) or not hasattr(kind, "__array_ufunc__")
 
 
-def on_ufunc(
+def _on_ufunc(
     one: Core, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
     """A ufunc, or a method of it; NotImplemented where another array has to answer."""
@@ -76,19 +93,6 @@ def on_ufunc(
         first: Any = inputs[0] if isinstance(inputs[0], Core) else np.asarray(inputs[0])
         return ufunc(first[(..., *(None,) * np.ndim(inputs[1]))], inputs[1], **kwargs)
     return _by_numpy(one, ufunc, method, inputs, kwargs)
-
-
-def on_function(
-    one: Core,
-    function: Callable[..., Any],
-    types: Iterable[type],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Any:
-    """A function of NumPy's; NotImplemented where another array has to answer."""
-    if not all(issubclass(kind, Core) or is_plain(kind) for kind in types):
-        return NotImplemented
-    return _call(one, function, args, kwargs)
 
 
 # ---- Ufuncs ----
