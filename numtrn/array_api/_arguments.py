@@ -15,7 +15,7 @@ import numpy as np
 
 from numtrn.array import Array
 from numtrn.array_api._data_type_functions import result_type
-from numtrn.array_api._data_types import as_dtype, int64, uint64
+from numtrn.array_api._data_types import DTYPES, as_dtype
 from numtrn.array_api._helpers import check, host
 from numtrn.request import Array as HostArray
 
@@ -26,7 +26,7 @@ DType = np.dtype[Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-LARGEST = {"b": int64, "i": int64, "u": uint64}
+LARGEST = {"b": DTYPES["int64"], "i": DTYPES["int64"], "u": DTYPES["uint64"]}
 
 
 def quiet(function: Callable[P, R]) -> Callable[P, R]:

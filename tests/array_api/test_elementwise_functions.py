@@ -67,8 +67,8 @@ def arguments(name):
 
 
 TAKES = {
-    "floating": "acos acosh asin asinh atan atanh cos cosh exp expm1 log log10 log1p log2 reciprocal sin sinh "
-    "sqrt tan tanh",
+    "floating": "acos acosh asin asinh atan atanh cos cosh exp expm1 log log10 log1p log2 reciprocal sin "
+    "sinh sqrt tan tanh",
     "real floating": "atan2 copysign hypot logaddexp nextafter signbit",
     "integer": "bitwise_left_shift bitwise_right_shift",
     "integer or bool": "bitwise_and bitwise_invert bitwise_or bitwise_xor",
