@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from math import prod
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from numtrn.array import Array
 from numtrn.array_api._data_type_functions import result_type
-from numtrn.array_api._data_types import as_dtype, int64, uint64
+from numtrn.array_api._data_types import DTYPES, as_dtype
 from numtrn.array_api._helpers import check, host
 from numtrn.request import Array as HostArray
 
@@ -25,7 +26,7 @@ DType = np.dtype[Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-LARGEST = {"b": int64, "i": int64, "u": uint64}
+LARGEST = {"b": DTYPES["int64"], "i": DTYPES["int64"], "u": DTYPES["uint64"]}
 
 
 def quiet(function: Callable[P, R]) -> Callable[P, R]:
@@ -105,17 +106,23 @@ def beside(function: str, scalar: Any, dtype: DType) -> HostArray:
     if not isinstance(scalar, (bool, int, float, complex)):
         raise TypeError(f"{function} takes numtrn arrays and Python scalars; got {type(scalar).__name__}")
     chosen = result_type(dtype, scalar)
-    if chosen.kind in "iu" and not np.iinfo(chosen).min <= scalar <= np.iinfo(chosen).max:
-        raise OverflowError(
-            f"{function}: {scalar} is outside the range of {chosen}. Use an array of another type"
-        )
+    if isinstance(scalar, int) and chosen.kind in "iu":
+        least, most = np.iinfo(chosen).min, np.iinfo(chosen).max
+        if not least <= scalar <= most:
+            raise OverflowError(f"{function}: {scalar} is outside {chosen}. Use an array of another type")
     return np.asarray(scalar, dtype=chosen)
 
 
 def count(shape: Sequence[int], axis: Axes) -> int:
-    """Elements that a reduction over these axes takes together."""
-    axes = range(len(shape)) if axis is None else np.atleast_1d(axis)
-    total = 1
-    for place in axes:
-        total *= shape[place]
-    return total
+    """Elements that a reduction over these axes takes together.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        Where there is no such axis.
+    """
+    places = range(len(shape)) if axis is None else np.atleast_1d(axis).tolist()
+    for place in places:
+        if not -len(shape) <= place < len(shape):
+            raise np.exceptions.AxisError(place, len(shape))
+    return prod(shape[place] for place in places)

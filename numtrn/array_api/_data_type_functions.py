@@ -108,15 +108,14 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     TypeError, ValueError
         For what is no type, and for an unknown kind.
     """
-    if not isinstance(dtype, np.dtype):
-        dtype = as_dtype(dtype)
+    found = dtype if isinstance(dtype, np.dtype) else as_dtype(dtype)
     if isinstance(kind, tuple):
         return any(isdtype(dtype, one) for one in kind)
     if not isinstance(kind, str):
-        return bool(dtype == as_dtype(kind))
+        return bool(found == as_dtype(kind))
     if kind not in KINDS:
         raise ValueError(f"isdtype takes the kinds {', '.join(map(repr, KINDS))}; got {kind!r}")
-    return dtype.kind in KINDS[kind]
+    return found.kind in KINDS[kind]
 
 
 def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:

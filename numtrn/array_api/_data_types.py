@@ -1,4 +1,8 @@
-"""The standard's data types: NumPy's, as arrays carry them. Functions on them are in the next file."""
+"""The standard's data types. Functions on them are in the next file.
+
+They are NumPy's own scalar types, as in NumPy's namespace: equal to the ``dtype`` of arrays. A
+`numpy.dtype` of float64 would be equal to None too.
+"""
 
 from __future__ import annotations
 
@@ -23,28 +27,28 @@ __all__ = [
     "uint64",
 ]
 
-bool = np.dtype("bool")
-int8 = np.dtype("int8")
-int16 = np.dtype("int16")
-int32 = np.dtype("int32")
-int64 = np.dtype("int64")
-uint8 = np.dtype("uint8")
-uint16 = np.dtype("uint16")
-uint32 = np.dtype("uint32")
-uint64 = np.dtype("uint64")
-float32 = np.dtype("float32")
-float64 = np.dtype("float64")
-complex64 = np.dtype("complex64")
-complex128 = np.dtype("complex128")
+bool = np.bool_
+int8 = np.int8
+int16 = np.int16
+int32 = np.int32
+int64 = np.int64
+uint8 = np.uint8
+uint16 = np.uint16
+uint32 = np.uint32
+uint64 = np.uint64
+float32 = np.float32
+float64 = np.float64
+complex64 = np.complex64
+complex128 = np.complex128
 
-DTYPES: dict[str, np.dtype[Any]] = {name: globals()[name] for name in __all__}
-"""The types by name."""
+DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in __all__}
+"""The types by name, as arrays have them."""
 
 DEFAULTS: dict[type, np.dtype[Any]] = {
-    builtins.bool: bool,
-    int: int64,
-    float: float64,
-    complex: complex128,
+    builtins.bool: DTYPES["bool"],
+    int: DTYPES["int64"],
+    float: DTYPES["float64"],
+    complex: DTYPES["complex128"],
 }
 """The type that an array of Python scalars gets."""
 

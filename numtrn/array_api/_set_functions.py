@@ -9,6 +9,7 @@ import numpy as np
 from numtrn.array import Array
 from numtrn.array_api._arguments import as_index
 from numtrn.array_api._helpers import given, host
+from numtrn.request import Array as HostArray
 
 __all__ = ["isin", "unique_all", "unique_counts", "unique_inverse", "unique_values"]
 
@@ -48,43 +49,53 @@ def isin(x1: Array | int, x2: Array | int, /, *, invert: bool = False) -> Array:
     if not arrays:
         raise TypeError("isin takes an array as x1 or x2; got two Python scalars. Make one of them an array")
     elements, among = (_values(x, arrays[0]) for x in (x1, x2))
-    return given(np.isin(elements, among, invert=invert), *arrays)
+    found = _isin(elements, among)
+    return given(~found if invert else found, *arrays)
 
 
 def unique_all(x: Array, /) -> UniqueAll:
     """The distinct elements, sorted, their first places, the places among them of all, and their numbers."""
-    return UniqueAll(*_unique("unique_all", x, index=True, inverse=True, counts=True))
+    found = _unique(host("unique_all", x), inverse=True, counts=True)
+    return UniqueAll(*(given(part, x) for part in found))
 
 
 def unique_counts(x: Array, /) -> UniqueCounts:
     """The distinct elements, sorted, and how often each occurs."""
-    return UniqueCounts(*_unique("unique_counts", x, counts=True))
+    values, _, counts = _unique(host("unique_counts", x), counts=True)
+    return UniqueCounts(given(values, x), given(counts, x))
 
 
 def unique_inverse(x: Array, /) -> UniqueInverse:
     """The distinct elements, sorted, and the place among them of each element of the array."""
-    return UniqueInverse(*_unique("unique_inverse", x, inverse=True))
+    values, _, inverse = _unique(host("unique_inverse", x), inverse=True)
+    return UniqueInverse(given(values, x), given(inverse, x))
 
 
 def unique_values(x: Array, /) -> Array:
     """The distinct elements, sorted."""
-    return _unique("unique_values", x, counts=True)[0]
+    return given(_unique(host("unique_values", x))[0], x)
 
 
-def _unique(
-    function: str, x: Array, index: bool = False, inverse: bool = False, counts: bool = False
-) -> tuple[Array, ...]:
-    values = host(function, x)
+def _unique(x: HostArray, *, inverse: bool = False, counts: bool = False) -> tuple[HostArray, ...]:
+    """NumPy's unique with first places always, for which it sorts so that equal elements keep their order."""
     unique: Any = np.unique  # its overloads want literals
-    found, *others = unique(
-        values, return_index=index, return_inverse=inverse, return_counts=counts, equal_nan=False
-    )
+    parts = unique(x, return_index=True, return_inverse=inverse, return_counts=counts, equal_nan=False)
+    values, *places = (np.asarray(part) for part in parts)
     if inverse:  # of another shape in NumPy 1.26
-        others[index] = others[index].reshape(values.shape)
-    return given(found, x), *(given(as_index(other), x) for other in others)
+        places[1] = places[1].reshape(x.shape)
+    return values, *(as_index(part) for part in places)
 
 
-def _values(x: Array | int, other: Array) -> Any:
+def _isin(elements: HostArray, among: HostArray) -> HostArray:
+    """Which elements are among others, by value."""
+    common = np.result_type(elements.dtype, among.dtype)
+    if common.kind == "f" and {elements.dtype.kind, among.dtype.kind} == {"i", "u"}:
+        unsigned = np.isin(elements.astype(np.uint64), among[among >= 0].astype(np.uint64))
+        return np.asarray(unsigned & (elements >= 0))
+    return np.isin(elements.astype(common, copy=False), among.astype(common, copy=False))
+
+
+def _values(x: Array | int, other: Array) -> HostArray:
     """Values of an array, or a Python scalar in the other's dtype if that can hold it."""
     if isinstance(x, Array):
         return host("isin", x)

@@ -160,7 +160,9 @@ def _several(
 ) -> Array:
     values = host(function.__name__, x, kinds)
     extents = _extents(function.__name__, values.shape, s, axes, real)
-    return given(_precisely(function(values, s=extents, axes=axes, norm=norm), values.dtype, real), x)
+    result = function(values, s=extents, axes=axes, norm=norm)
+    result = values.copy() if result is values else result  # of no axes
+    return given(_precisely(result, values.dtype, real), x)
 
 
 def _extents(

@@ -1,8 +1,8 @@
 """The extension linalg of the standard, of matrices and of stacks of them in the last two axes.
 
 Matrices are of floating-point numbers, but where elements are only moved, added or multiplied. Products, also
-those inside `matrix_power` and `pinv`, and Cholesky factorisations of single matrices are planned while a block
-is open; what else factorises is NumPy's.
+those inside `matrix_power` and `pinv`, and Cholesky factorisations of single matrices are planned while a
+block is open; what else factorises is NumPy's.
 """
 
 from __future__ import annotations
@@ -134,6 +134,7 @@ def matrix_power(x: Array, n: int, /) -> Array:
     return x.copy() if result is x else cast(Array, result)
 
 
+@quiet
 def outer(x1: Array, x2: Array, /) -> Array:
     """The products of all elements of one vector with all of another.
 
@@ -319,11 +320,11 @@ def solve(x1: Array, x2: Array, /) -> Array:
         Where a matrix is singular.
     """
     matrices, right = _square("solve", x1), host("solve", x2, "floating")
-    if right.ndim == 1:
-        return given(np.linalg.solve(matrices, right[:, None])[..., 0], x1, x2)
-    if right.ndim == matrices.ndim - 1:  # which NumPy 1.26 takes for a stack of vectors
-        right = right[None]
-    return given(np.linalg.solve(matrices, right), x1, x2)
+    columns = right[:, None] if right.ndim == 1 else right
+    if columns.ndim == matrices.ndim - 1:  # which NumPy 1.26 takes for a stack of vectors
+        columns = columns[None]
+    solution = np.linalg.solve(matrices, columns)
+    return given(solution[..., 0].copy() if right.ndim == 1 else solution, x1, x2)
 
 
 @quiet
