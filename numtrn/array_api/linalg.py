@@ -117,12 +117,14 @@ def matrix_power(x: Array, n: int, /) -> Array:
 
     Raises
     ------
+    ValueError
+        Where they are not square.
     numpy.linalg.LinAlgError
-        Where they are not square, or have no inverse.
+        Where they have no inverse.
     """
-    shape = _square("matrix_power", x).shape
+    _check_square("matrix_power", x)
     if n == 0:
-        return given(np.broadcast_to(np.eye(shape[-1], dtype=x.dtype), shape).copy(), x)
+        return given(np.broadcast_to(np.eye(x.shape[-1], dtype=x.dtype), x.shape).copy(), x)
     square = inv(x) if n < 0 else x
     result: Array | None = None
     exponent = abs(index(n))
@@ -364,24 +366,28 @@ def _matrices(function: str, x: Any, kinds: str = "floating") -> HostArray:
     ValueError
         Where there are fewer than two axes.
     """
-    values = host(function, x, kinds)
-    if values.ndim < 2:
-        raise ValueError(f"{function} takes arrays of at least two axes; got shape {values.shape}")
-    return values
+    if check(function, x, kinds).ndim < 2:
+        raise ValueError(f"{function} takes arrays of at least two axes; got shape {x.shape}")
+    return host(function, x, kinds)
 
 
 def _square(function: str, x: Any) -> HostArray:
-    """Values of square matrices.
+    """Values of square matrices."""
+    _check_square(function, x)
+    return host(function, x)
+
+
+def _check_square(function: str, x: Any) -> None:
+    """See that there are square matrices, without a need for their values.
 
     Raises
     ------
     ValueError
-        Where they are none.
+        Where there are none.
     """
-    values = _matrices(function, x)
-    if values.shape[-1] != values.shape[-2]:
-        raise ValueError(f"{function} takes square matrices; got shape {values.shape}")
-    return values
+    shape = check(function, x, "floating").shape
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise ValueError(f"{function} takes square matrices in the last two axes; got shape {shape}")
 
 
 def _complex(values: HostArray) -> HostArray:

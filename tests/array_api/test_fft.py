@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtrn.array_api as xp
@@ -55,6 +55,7 @@ def test_precision_is_kept(single):
     assert fft.fftshift(r).dtype == real
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 9), st.sampled_from([0, 1, -1, -2]))
 def test_padding_and_trimming(extent, n, axis):
     x = signal((extent, extent))

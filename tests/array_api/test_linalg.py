@@ -4,7 +4,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtrn
@@ -345,7 +345,7 @@ def test_arguments_are_floating_matrices(name):
     function = getattr(linalg, name)
     with pytest.raises(TypeError, match=f"{name} takes floating arrays; got int64"):
         function(xp.asarray([[1]]))
-    with pytest.raises(ValueError, match="two axes"):
+    with pytest.raises(ValueError, match="two axes; got shape"):
         function(xp.ones(3))
     with pytest.raises(TypeError, match="numtrn arrays; got ndarray"):
         function(np.ones((2, 2)))
@@ -361,6 +361,7 @@ def test_modes_and_powers_that_are_not_there():
         linalg.matrix_power(xp.eye(2), 1.5)
 
 
+@settings(deadline=None)
 @given(st.integers(-3, 9))
 def test_powers_of_two(n):
     assert float(linalg.matrix_power(xp.asarray([[2.0]]), n)[0, 0]) == 2.0**n

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtrn
@@ -100,6 +100,7 @@ def test_vecdot_does_not_broadcast_the_vectors(first, second):
         xp.vecdot(xp.ones(first), xp.ones(second))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=4))
 def test_matrix_transpose(shape):
     x = np.arange(np.prod(shape)).reshape(shape)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -52,6 +52,7 @@ def test_every_dtype_and_shape(shape, dtype):
             same(row, expected)
 
 
+@settings(deadline=None)
 @given(hnp.arrays("int16", hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)), st.data())
 def test_axes_in_any_order(x, data):
     order = data.draw(st.permutations(range(x.ndim)))

@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtrn.array_api as xp
@@ -51,6 +51,7 @@ def test_nonzero():
         xp.nonzero(xp.asarray(1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-5, 5)), st.lists(st.integers(-6, 6)), st.sampled_from(["left", "right"]))
 def test_searchsorted_as_bisection(numbers, sought, side):
     order = sorted(range(len(numbers)), key=numbers.__getitem__)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -21,6 +21,7 @@ ARRAYS = st.sampled_from(DTYPES).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(ARRAYS)
 def test_unique(x):
     a = xp.asarray(x)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -11,6 +11,7 @@ import numtrn.array_api as xp
 nan = float("nan")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-2, 2)), st.booleans(), st.booleans())
 def test_equal_elements_keep_their_order(numbers, descending, stable):
     x = xp.asarray(numbers, dtype=xp.int8)
@@ -23,6 +24,7 @@ def test_equal_elements_keep_their_order(numbers, descending, stable):
     ]
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(
         st.sampled_from(["bool", "uint8", "int64", "float32", "float64"]),

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtrn
@@ -64,6 +64,7 @@ def test_an_axis_that_is_not_there_or_twice(name, axis):
         getattr(xp, name)(xp.ones((2, 2)), axis=axis)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(10**6), 10**6), min_size=1), st.sampled_from([0, 1, 0.5, -1.5]))
 def test_moments_of_integers(numbers, correction):
     x = xp.asarray(numbers, dtype=xp.int32)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtrn.array_api as xp
@@ -31,6 +31,7 @@ def test_of_nothing():
     assert not bool(xp.any(xp.zeros(0)))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(-100, 100), max_size=8),
     st.integers(0, 4),
