@@ -114,6 +114,10 @@ class Core:
         lazy = self._lazy if self._host is None else None
         return lazy if isinstance(lazy, OnTarget) and lazy.is_away else None
 
+    def _is_here(self) -> bool:
+        """Whether the host has values, so that asking for them computes and moves nothing."""
+        return self._host is not None or (self._node() is None and self._on_target() is None)
+
     def _form(self) -> Node | HostArray:
         """Something of the array's shape and dtype; nothing is computed or moved."""
         away = self._on_target()

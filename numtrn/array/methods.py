@@ -80,17 +80,17 @@ class Methods(Core):
 
     def reshape(self, *shape: Any, order: str = "C", **other: Any) -> Any:
         """The array in another shape; see `numpy.reshape`."""
-        if self._node() is None:
+        if self._is_here():
             values: Any = self._values("reshape")
-            return self._like(values.reshape(*shape, order=order, **other), self._owned)
+            return self._like(values.reshape(*shape, order=order, **other), self._memory)
         given = shape[0] if len(shape) == 1 else shape
         named = other if order == "C" else {"order": order, **other}
         return np.reshape(self, given, **named)  # type: ignore[call-overload]
 
     def transpose(self, *axes: Any) -> Any:
         """The array with its axes permuted; see `numpy.transpose`."""
-        if self._node() is None:
-            return self._like(self._values("transpose").transpose(*axes), self._owned)
+        if self._is_here():
+            return self._like(self._values("transpose").transpose(*axes), self._memory)
         given = axes[0] if len(axes) == 1 else axes or None
         return np.transpose(self, given)  # type: ignore[call-overload]
 
