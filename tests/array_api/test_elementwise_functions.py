@@ -279,6 +279,11 @@ def test_remainder_is_python_s():
         assert written(xp.remainder(xp.asarray(a), b)) == written(expected), (a, b)
 
 
+def operator_power(a, b):
+    with np.errstate(all="ignore"):
+        return xp.asarray(a) ** b
+
+
 def test_pow_is_c_s():
     def power(a, b):
         try:
@@ -293,7 +298,7 @@ def test_pow_is_c_s():
             xp.pow(xp.asarray(a), b),
             xp.pow(a, xp.asarray(b)),
             xp.pow(xp.asarray(a), xp.asarray([b]))[0],
-            xp.asarray(a) ** b,
+            operator_power(a, b),
         ):
             assert written(found) == written(power(a, b)), (a, b)
 
