@@ -148,7 +148,7 @@ def _matmul(a: Any, b: Any, /, axes: Any = None, out: Any = None, **other: Any) 
     def operands() -> Operands:
         stacked = (
             np.broadcast_to(x, lead + x.shape[-2:])
-            .reshape(-1, *x.shape[-2:])
+            .reshape(prod(lead), *x.shape[-2:])
             .astype(request.dtype, copy=False)
             for x in (left, right)
         )
