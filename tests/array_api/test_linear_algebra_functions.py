@@ -143,6 +143,21 @@ def test_kernels_make_the_products_in_a_block(product, dtype):
     np.testing.assert_allclose(result, exact, rtol=0, atol=abs(exact).max() * 500 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0), (0, 2, 2)])
+def test_products_of_nothing_in_a_block(shape):
+    x = xp.ones(shape)
+    with numtrn.enabled(target="interpreter", min_work=0, strict=True):
+        for result in (
+            xp.matmul(x, x),
+            xp.linalg.matrix_power(x, 3),
+            xp.linalg.pinv(x),
+            xp.linalg.cholesky(x),
+        ):
+            assert (result.shape, result.dtype) == (shape, xp.float64)
+        assert xp.vecdot(x, x).shape == shape[:-1]
+        assert xp.tensordot(x, x, axes=0).shape == shape + shape
+
+
 def test_a_matrix_that_is_not_positive_definite_raises_in_a_block_too():
     with numtrn.enabled(target="interpreter", min_work=0), pytest.raises(np.linalg.LinAlgError):
         xp.linalg.cholesky(-xp.eye(20))
