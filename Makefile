@@ -16,7 +16,7 @@ help:
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # A stamp for each environment: made again when what it is made from changes.
-SOURCES := pyproject.toml setup.py numtrn/intercept/_hook.c numtrn/precision/_fixed.c
+SOURCES := pyproject.toml setup.py numtrn/intercept/_hook.c numtrn/precision/_fixed.c numtrn/_digest.c
 
 $(VENV)/.run: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -83,4 +83,4 @@ wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 	sh .ci/wheel
 
 clean: ## remove environments and what was built
-	rm -rf $(VENV) $(VENV126) build dist *.egg-info numtrn/intercept/*.so numtrn/precision/*.so
+	rm -rf $(VENV) $(VENV126) build dist *.egg-info numtrn/*.so numtrn/intercept/*.so numtrn/precision/*.so

@@ -11,6 +11,7 @@ from numtrn import array, intercept
 from numtrn.block import OpenBlock, current, variable
 from numtrn.options import UNSET, from_environment, resolve
 from numtrn.plan import AnyPlan, Refusal, make_plan, threshold
+from numtrn.residency import Shelf
 from numtrn.session import Session
 from numtrn.targets import select
 from numtrn.verdict import refusals
@@ -46,6 +47,10 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         Raise when a kernel fails, instead of warning and computing with NumPy.
     verify : bool, default False
         Compute every kernel call with NumPy too, and raise when they differ by more than promised.
+    keep : int or bool, default False
+        Bytes of operands of plain arrays that stay on the target for later calls of the block, the least
+        recently used leaving first; True: 4 GiB. An operand is known again by a fingerprint of its contents,
+        so one that has been changed is sent again. Operands that are numtrn arrays stay without it.
 
     Raises
     ------
@@ -57,7 +62,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
     Notes
     -----
     A setting left out is taken from ``NUMTRN_TARGET``, ``NUMTRN_CHIP``, ``NUMTRN_PRECISION``,
-    ``NUMTRN_MIN_WORK``, ``NUMTRN_STRICT`` or ``NUMTRN_VERIFY`` where that is set.
+    ``NUMTRN_MIN_WORK``, ``NUMTRN_STRICT``, ``NUMTRN_VERIFY`` or ``NUMTRN_KEEP`` where that is set.
 
     Threads started inside a block, and pools, run NumPy's own code. A generator suspended inside a block
     leaves the block open for its consumer until it is resumed or closed.
@@ -80,9 +85,16 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         min_work: int | None = UNSET,
         strict: bool = UNSET,
         verify: bool = UNSET,
+        keep: int | bool = UNSET,
     ) -> None:
         self._options = resolve(
-            target=target, chip=chip, precision=precision, min_work=min_work, strict=strict, verify=verify
+            target=target,
+            chip=chip,
+            precision=precision,
+            min_work=min_work,
+            strict=strict,
+            verify=verify,
+            keep=keep,
         )
         self._target = select(self._options.target, self._options.chip)
         self._opened: list[OpenBlock] = []
@@ -108,6 +120,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             refusals=probed,
             parent=parent,
             gate=gate,
+            lent=Shelf(self._options.keep) if self._options.keep else None,
         )
         self._opened.append(block)
         variable.set(block)
@@ -116,6 +129,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
     def __exit__(self, *_: object) -> None:
         block = self._newest_here()
         block.alive = False
+        block.lent = None
         intercept.leave(block.gate)
         if variable.get() is block:
             variable.set(current())

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from numtrn.options import Options
+from numtrn.residency import Shelf
 from numtrn.session import Session
 from numtrn.targets.base import Target
 
@@ -37,6 +38,8 @@ class OpenBlock:
     """What `numtrn.intercept.leave` needs."""
     thread: int = field(default_factory=threading.get_ident)
     """Who entered it; a context that was copied into another thread does not bring it there."""
+    lent: Shelf | None = None
+    """Operands of plain arrays on the target, where the block is to keep them."""
     alive: bool = True
 
 

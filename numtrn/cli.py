@@ -85,7 +85,7 @@ def run(known: argparse.Namespace) -> int:
 
 
 def _settings(known: argparse.Namespace) -> dict[str, Any]:
-    names = ("target", "chip", "precision", "min_work", "strict", "verify")
+    names = ("target", "chip", "precision", "min_work", "strict", "verify", "keep")
     given = {name: getattr(known, name) for name in names}
     return {name: UNSET if value is None or value is False else value for name, value in given.items()}
 
@@ -129,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     names = ", ".join(PRECISIONS)
     run_parser.add_argument("--precision", metavar="NAME_OR_UNITS", help=f"{names}, or a number of units")
     run_parser.add_argument("--min-work", metavar="MULTIPLY_ADDS")
+    run_parser.add_argument("--keep", metavar="BYTES", help="operands that stay on the target between calls")
     run_parser.add_argument("--strict", action="store_true", help="a kernel failure is an error")
     run_parser.add_argument("--verify", action="store_true", help="compare every kernel result with NumPy's")
     run_parser.add_argument("script")

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from numtrn.block import OpenBlock, current
@@ -18,7 +19,7 @@ from numtrn.launch import Account, Kept, Outcome, launch, launch_resident
 from numtrn.plan import AnyPlan, ContractionPlan, Mp2Plan, Plan, Refusal, can_stay, make_plan
 from numtrn.precision import Declined
 from numtrn.request import Array, Gemm, Operands, Request, Routine
-from numtrn.residency import Held, Matrix, Memory
+from numtrn.residency import Borrowed, Held, Matrix, Memory
 from numtrn.session import Call
 from numtrn.verify import verify
 
@@ -134,6 +135,7 @@ def refuse_in(block: OpenBlock, request: Request, reason: str) -> None:
 
 
 def _run(block: OpenBlock, plan: AnyPlan, operands: Operands) -> Computed | None:
+    operands = replace(operands, memories=(*operands.memories, *_borrowed(block, operands)))
     try:
         done = _tried(block, plan, lambda: launch(plan, operands, block.target))
     except Declined as declined:
@@ -144,6 +146,13 @@ def _run(block: OpenBlock, plan: AnyPlan, operands: Operands) -> Computed | None
     if block.options.verify:
         verify(plan, operands, done.account)
     return Computed(plan, done.account)
+
+
+def _borrowed(block: OpenBlock, operands: Operands) -> tuple[Borrowed, ...]:
+    """The operands of which the block keeps pieces on the target, known by their contents."""
+    if block.lent is None:
+        return ()
+    return tuple(Borrowed(x, block.lent) for x in operands.inputs if x.size)
 
 
 T = TypeVar("T", bound=Account)
@@ -230,6 +239,7 @@ def _record(
             bound=_bound(plan, outcome),
             host_work=outcome.host_work,
             copied=outcome.copied,
+            saved=outcome.saved,
             work=_work(plan),
         )
     block.session.record(call)

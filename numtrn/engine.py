@@ -32,7 +32,7 @@ from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import add_words, word_bytes
 from numtrn.precision.threads import ahead
 from numtrn.request import Array, Structure, k_is_fast
-from numtrn.residency import Memory, owner_of, place_name
+from numtrn.residency import Source, owner_of, place_name
 from numtrn.structured import STORED, STRUCTURES, multiply, solve
 from numtrn.targets import Resident, Target
 
@@ -62,7 +62,7 @@ class KernelEngine:
     target
         Where kernels run.
     memories
-        Of operands that are numtrn arrays: what is made of their pieces stays on the target.
+        Of operands: what is made of their pieces stays on the target.
 
     Attributes
     ----------
@@ -70,6 +70,8 @@ class KernelEngine:
         What arrays call the target's device.
     launches, bytes
         Kernel launches, and bytes moved to the target and back.
+    saved
+        Bytes of operands that were not moved, because the target had them.
     copied
         Bytes that the host made of operands of plain products, where a launch could not take them as they
         lie: of another dtype, of an extent that is not the launch's, or with gaps in memory.
@@ -77,12 +79,13 @@ class KernelEngine:
         "Karatsuba" where a product of words took that form; its sums are the same integers.
     """
 
-    def __init__(self, target: Target, memories: Sequence[Memory] = ()) -> None:
+    def __init__(self, target: Target, memories: Sequence[Source] = ()) -> None:
         self._target = target
         self._memories = memories
         self.place_name = place_name(target.name)
         self.launches = 0
         self.bytes = 0
+        self.saved = 0
         self.copied = 0
         self.form = ""
 
@@ -151,16 +154,24 @@ class KernelEngine:
         if memory is None:
             return make()
         found = memory.get(self.place_name, piece, made)
-        if found is None:
-            array = make()
-            found = self.place(array)
-            memory.keep(self.place_name, piece, made, found, array.nbytes)
-        return found
+        if found is not None:
+            self.saved += found.bytes
+            resident: Resident = found.resident
+            return resident
+        array = make()
+        resident = self.place(array)
+        memory.keep(self.place_name, piece, made, resident, array.nbytes)
+        return resident
 
     def known(self, piece: Array, made: Hashable) -> Resident | None:
         """What the target has of a piece of a numtrn array, made in that way by an earlier call."""
         memory = owner_of(self._memories, piece)
-        return None if memory is None else memory.get(self.place_name, piece, made)
+        found = None if memory is None else memory.get(self.place_name, piece, made)
+        if found is None:
+            return None
+        self.saved += found.bytes
+        resident: Resident = found.resident
+        return resident
 
     def _laid_out(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         if block.shape == shape and block.dtype == dtype and block.flags.c_contiguous and block.flags.aligned:

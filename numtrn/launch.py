@@ -20,7 +20,7 @@ from numtrn.pairs import PairSums, run_pairs
 from numtrn.plan import AnyPlan, BlockedPlan, ContractionPlan, Mp2Plan, Plan
 from numtrn.precision import Product
 from numtrn.request import Array, Operands
-from numtrn.residency import Held, Matrix, Memory
+from numtrn.residency import Held, Matrix, Source
 from numtrn.resident import run_resident
 from numtrn.targets import Target
 
@@ -54,6 +54,8 @@ class Account:
         Multiply-adds of a contraction's steps that NumPy computed.
     copied
         Bytes of operands that the host copied to lay them out for kernels; making words of float64 is none.
+    saved
+        Bytes of operands that were not moved, because the target had them.
     """
 
     launches: int
@@ -65,6 +67,7 @@ class Account:
     note: str
     host_work: int = 0
     copied: int = 0
+    saved: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +134,7 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
 
 
 def launch_resident(
-    plan: Plan, left: Matrix, right: Matrix, memories: Sequence[Memory], target: Target
+    plan: Plan, left: Matrix, right: Matrix, memories: Sequence[Source], target: Target
 ) -> Kept:
     """Run the plan of a product that can stay on the target (see `numtrn.resident`).
 
@@ -154,6 +157,7 @@ def launch_resident(
         underflow=0.0,
         note="the result stays on the target",
         copied=engine.copied,
+        saved=engine.saved,
     )
 
 
@@ -170,4 +174,5 @@ def _outcome(
         underflow=computed.underflow,
         note=computed.note,
         copied=engine.copied,
+        saved=engine.saved,
     )

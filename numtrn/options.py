@@ -48,6 +48,8 @@ class Options:
         Whether a kernel failure raises instead of falling back to NumPy with a warning.
     verify
         Whether each kernel result is compared with NumPy's within the promised bound.
+    keep
+        Bytes of operands of plain arrays that stay on the target for later calls of the block.
     """
 
     target: str = "auto"
@@ -56,6 +58,7 @@ class Options:
     min_work: int | None = None
     strict: bool = False
     verify: bool = False
+    keep: int = 0
 
 
 def resolve(**given: Any) -> Options:
@@ -73,6 +76,7 @@ def resolve(**given: Any) -> Options:
         "min_work": _work,
         "strict": _flag,
         "verify": _flag,
+        "keep": _kept,
     }
     settings: dict[str, Any] = {}
     for name, reader in read.items():
@@ -117,6 +121,23 @@ def _precision(value: Any, where: str) -> str | float:
             f"of the dtype's roundoff times |A||B|; got {value!r}"
         )
     return number
+
+
+KEPT = 4 * 2**30
+"""What ``keep=True`` stands for."""
+
+
+def _kept(value: Any, where: str) -> int:
+    """A number of bytes, or True or False."""
+    rule = f"{where} takes a number of bytes of operands to keep on the target, or True (4 GiB) or False"
+    try:
+        return KEPT if _flag(value, where) else 0
+    except ValueError:
+        pass
+    size = _whole(value, f"{rule}; got {value!r}")
+    if size < 0:
+        raise ValueError(f"{rule}; got {value!r}")
+    return size
 
 
 MOST_WORK = 10**18

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from numtrn.residency import Memory
+from numtrn.residency import Source
 
 __all__ = [
     "MIRRORED",
@@ -357,7 +357,7 @@ class Operands:
     `Cholesky`: A.
 
     With the structures ``"syr2k"`` and ``"her2k"`` the inputs are X and Y, each (batch, n, k / 2).
-    ``host`` is there for those that need it, and ``memories`` are those of operands that are numtrn arrays.
+    ``host`` is there for those that need it, and ``memories`` are those of which targets may keep pieces.
     """
 
     inputs: tuple[Array, ...]
@@ -365,7 +365,7 @@ class Operands:
     alpha: complex = 1.0
     beta: complex = 0.0
     host: Host | None = None
-    memories: tuple[Memory, ...] = ()
+    memories: tuple[Source, ...] = ()
 
 
 def _triangle(n: int) -> int:

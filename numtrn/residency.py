@@ -1,9 +1,9 @@
-"""What targets hold of the memory of numtrn arrays, so that it is moved once.
+"""What targets hold of operands, so that they are moved once.
 
 A `Memory` is host memory that only numtrn arrays reach; launches leave on the target what they made of its
-pieces, for the next one. A `Held` is a result that only the target has until somebody asks for it. Moving
-itself is the engine's; what an array is made of, `numtrn.array`'s. Memory that others may write to is
-never remembered.
+pieces, for the next one. Memory that others may write to is `Borrowed` for a call, where a block asks for
+that, and known again by a fingerprint of its contents. A `Held` is a result that only the target has until
+somebody asks for it. Moving itself is the engine's; what an array is made of, `numtrn.array`'s.
 """
 
 from __future__ import annotations
@@ -16,12 +16,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUDGET", "Held", "Matrix", "Memory", "Norms", "norms_of", "owner_of", "place_name"]
+from numtrn.digest import contents
+
+__all__ = [
+    "BUDGET",
+    "Borrowed",
+    "Held",
+    "Matrix",
+    "Memory",
+    "Norms",
+    "Piece",
+    "Shelf",
+    "Source",
+    "norms_of",
+    "owner_of",
+    "place_name",
+]
 
 BUDGET = 4 * 2**30
 """Bytes of operands that stay on one target between calls; beyond them the least recently used go."""
@@ -32,43 +47,66 @@ def place_name(target: str) -> str:
     return f"{target}:0"
 
 
-class _Shelf:
-    """Pieces of operands on one target, the least recently used first."""
+class Piece(NamedTuple):
+    """What a target holds of an operand, and the bytes that were moved for it."""
 
-    def __init__(self) -> None:
+    resident: Any
+    bytes: int
+
+
+class Shelf:
+    """Pieces of operands on one target, the least recently used first.
+
+    Parameters
+    ----------
+    budget
+        Most bytes of all pieces; None: `BUDGET`.
+    """
+
+    def __init__(self, budget: int | None = None) -> None:
         self._lock = threading.RLock()  # a collector may drop a memory while this thread is in here
-        self._pieces: OrderedDict[tuple[int, Hashable], tuple[Any, int]] = OrderedDict()
+        self._pieces: OrderedDict[tuple[int, Hashable], Piece] = OrderedDict()
+        self._budget = budget
         self.bytes = 0
 
-    def get(self, owner: int, key: Hashable) -> Any | None:
+    def get(self, owner: int, key: Hashable) -> Piece | None:
+        """A piece, which becomes the most recently used."""
         with self._lock:
             found = self._pieces.get((owner, key))
-            if found is None:
-                return None
-            self._pieces.move_to_end((owner, key))
-            return found[0]
+            if found is not None:
+                self._pieces.move_to_end((owner, key))
+            return found
 
-    def keep(self, owner: int, key: Hashable, piece: Any, size: int) -> None:
+    def keep(self, owner: int, key: Hashable, piece: Piece) -> None:
+        """Add a piece, at the cost of others where the budget asks for it."""
+        budget = BUDGET if self._budget is None else self._budget
         with self._lock:
-            if size > BUDGET or (owner, key) in self._pieces:
+            if piece.bytes > budget or (owner, key) in self._pieces:
                 return
-            self._pieces[owner, key] = piece, size
-            self.bytes += size
-            while self.bytes > BUDGET:
-                _, (_, freed) = self._pieces.popitem(last=False)
-                self.bytes -= freed
+            self._pieces[owner, key] = piece
+            self.bytes += piece.bytes
+            while self.bytes > budget:
+                self.bytes -= self._pieces.popitem(last=False)[1].bytes
 
     def drop(self, owner: int) -> None:
+        """Forget all pieces of one memory."""
         with self._lock:
             for found in [found for found in self._pieces if found[0] == owner]:
-                self.bytes -= self._pieces.pop(found)[1]
+                self.bytes -= self._pieces.pop(found).bytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._pieces.clear()
+            self.bytes = 0
 
     def holds(self, owner: int) -> bool:
+        """Whether there is a piece of a memory."""
         with self._lock:
             return any(found[0] == owner for found in self._pieces)
 
 
-_shelves: dict[str, _Shelf] = {}
+_shelves: dict[str, Shelf] = {}
 _numbers = count()
 
 
@@ -127,7 +165,7 @@ class Memory:
         low, high = self._looked_up().bounds
         return low <= _start(piece) < high
 
-    def get(self, place: str, piece: NDArray[Any], made: Hashable) -> Any | None:
+    def get(self, place: str, piece: NDArray[Any], made: Hashable) -> Piece | None:
         """What the target holds of a view, made in that way; None if it does not."""
         shelf, known = _shelves.get(place), self._looked_up()
         return None if shelf is None else shelf.get(known.number, self._key(piece, made))
@@ -135,13 +173,11 @@ class Memory:
     def keep(self, place: str, piece: NDArray[Any], made: Hashable, resident: Any, size: int) -> None:
         """Remember what the target holds of a view; of memory that others reach, nothing."""
         if self.owned:
-            shelf = _shelves.setdefault(place, _Shelf())
-            shelf.keep(self._looked_up().number, self._key(piece, made), resident, size)
+            shelf = _shelves.setdefault(place, Shelf())
+            shelf.keep(self._looked_up().number, self._key(piece, made), Piece(resident, size))
 
     def _key(self, piece: NDArray[Any], made: Hashable) -> Hashable:
-        offset = _start(piece) - self._looked_up().bounds[0]
-        strides = tuple(s if n > 1 else 0 for n, s in zip(piece.shape, piece.strides, strict=True))
-        return self._version, offset, piece.shape, strides, piece.dtype.str, made
+        return self._version, *_where(piece, self._looked_up().bounds[0]), made
 
     def _looked_up(self) -> _Known:
         with self._lock:
@@ -149,6 +185,64 @@ class Memory:
                 self._known = _Known(next(_numbers), _bounds(self._host))
                 weakref.finalize(self, _drop, self._known.number).atexit = False
             return self._known
+
+
+class Borrowed:
+    """Memory of somebody else's array for one call, whose pieces are known again by its contents.
+
+    Parameters
+    ----------
+    host
+        The array, which nobody writes to meanwhile.
+    shelf
+        Where pieces are kept.
+    """
+
+    owned = True
+
+    def __init__(self, host: NDArray[Any], shelf: Shelf) -> None:
+        self._host = host
+        self._shelf = shelf
+        self._bounds = _bounds(host)
+
+    @cached_property
+    def _contents(self) -> bytes | None:
+        return contents(self._host)
+
+    def covers(self, piece: NDArray[Any]) -> bool:
+        """Whether a view lies in it."""
+        return self._bounds[0] <= _start(piece) < self._bounds[1]
+
+    def get(self, place: str, piece: NDArray[Any], made: Hashable) -> Piece | None:
+        """What the target holds of such a view of the same contents, whoever had them; None if nothing."""
+        return None if self._contents is None else self._shelf.get(0, self._key(place, piece, made))
+
+    def keep(self, place: str, piece: NDArray[Any], made: Hashable, resident: Any, size: int) -> None:
+        """Remember what the target holds of a view; nothing of memory with gaps, which has no fingerprint."""
+        if self._contents is not None:
+            self._shelf.keep(0, self._key(place, piece, made), Piece(resident, size))
+
+    def _key(self, place: str, piece: NDArray[Any], made: Hashable) -> Hashable:
+        host = *self._host.shape, *self._host.strides
+        return place, self._contents, host, *_where(piece, self._bounds[0]), made
+
+
+class Source(Protocol):
+    """Memory of which a target may hold pieces."""
+
+    owned: bool
+
+    def covers(self, piece: NDArray[Any]) -> bool:
+        """Whether a view lies in it."""
+        ...
+
+    def get(self, place: str, piece: NDArray[Any], made: Hashable) -> Piece | None:
+        """What the target holds of a view, made in that way."""
+        ...
+
+    def keep(self, place: str, piece: NDArray[Any], made: Hashable, resident: Any, size: int) -> None:
+        """Remember what the target holds of a view."""
+        ...
 
 
 class _Known(NamedTuple):
@@ -164,6 +258,12 @@ def _start(piece: NDArray[Any]) -> int:
     return address
 
 
+def _where(piece: NDArray[Any], base: int) -> tuple[Hashable, ...]:
+    """Which elements of some memory a view is, and in which order."""
+    strides = tuple(s if n > 1 else 0 for n, s in zip(piece.shape, piece.strides, strict=True))
+    return _start(piece) - base, piece.shape, strides, piece.dtype.str
+
+
 def _bounds(host: NDArray[Any]) -> tuple[int, int]:
     """First and one past the last byte of an array."""
     home: Any = np.lib.array_utils if hasattr(np.lib, "array_utils") else np  # since NumPy 2; before
@@ -171,8 +271,8 @@ def _bounds(host: NDArray[Any]) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def owner_of(memories: Iterable[Memory], piece: NDArray[Any]) -> Memory | None:
-    """The memory that a view lies in, if numtrn arrays alone reach it."""
+def owner_of(memories: Iterable[Source], piece: NDArray[Any]) -> Source | None:
+    """The memory that a view lies in, if pieces of it may stay on the target."""
     return next((one for one in memories if one.owned and one.covers(piece)), None)
 
 

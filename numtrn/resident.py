@@ -64,6 +64,7 @@ def _taken(
     assert held is not None
     if held.padded != shape or matrix.turned is as_is or held.place != engine.place_name:
         raise Declined("an operand lies on the target in another layout")
+    engine.saved += held.nbytes
     resident: Resident = held.resident
     return resident
 

@@ -56,6 +56,8 @@ class Call:
         Multiply-adds of a contraction's steps that NumPy computed, among `work`.
     copied
         Bytes of operands that the host copied to lay them out for kernels; making words of float64 is none.
+    saved
+        Bytes of operands that were not moved, because the target had them from an earlier call.
     """
 
     function: str
@@ -77,6 +79,7 @@ class Call:
     failed: bool = False
     host_work: int = 0
     copied: int = 0
+    saved: int = 0
 
     def by_kernel(self, **figures: Any) -> Call:
         """The same call on the kernel route, with the figures of its launches."""
@@ -226,13 +229,14 @@ def render(session: Session) -> str:
         maxcolwidths=[None, None, None, None, None, None, 58, None],
     )
     small_calls, small_work = session.small
-    moved = sum(call.bytes for call in calls)
+    moved, saved = sum(call.bytes for call in calls), sum(call.saved for call in calls)
+    there = f", {saved / 1e6:,.1f} MB there already" if saved else ""
     launches = sum(call.launches for call in calls)
     lines = [
         table if calls else "no call was caught",
         "",
         f"target {session.target}, chip {session.chip}: {counts['kernel']} calls by kernels "
-        f"({launches} launches, {moved / 1e6:,.1f} MB moved), {counts['numpy']} by NumPy, "
+        f"({launches} launches, {moved / 1e6:,.1f} MB moved{there}), {counts['numpy']} by NumPy, "
         f"{counts['failed']} failed; {small_calls} too small to look at ({small_work:,.0f} multiply-adds)",
         f"{100 * session.kernel_share:.2f} % of the multiply-adds of the contractions ran in kernels",
     ]

@@ -63,7 +63,7 @@ def test_a_memory_gives_back_what_was_kept_of_the_same_piece_only():
     x = array(4, 6)
     memory = Memory(x, owned=True)
     memory.keep("here:0", x[1:, ::2], "made so", "resident", 100)
-    assert memory.get("here:0", x[1:, ::2], "made so") == "resident"
+    assert memory.get("here:0", x[1:, ::2], "made so") == ("resident", 100)
     assert memory.places == ("here:0",)
     for piece in (x, x[1:], x[1:, ::2].T, x[2:, ::2], x[1:, ::2].view(np.int32)):
         assert memory.get("here:0", piece, "made so") is None
@@ -80,7 +80,7 @@ def test_a_memory_that_is_written_or_goes_out_forgets(event):
     assert memory.get("here:0", x, "m") is None
     assert memory.places == ()
     memory.keep("here:0", x, "m", "another", 36)
-    assert memory.get("here:0", x, "m") == ("another" if event == "changed" else None)
+    assert memory.get("here:0", x, "m") == (("another", 36) if event == "changed" else None)
 
 
 def test_memory_of_others_is_never_remembered():
@@ -110,9 +110,9 @@ def test_the_least_recently_used_goes_first(monkeypatch):
     memory = Memory(x, owned=True)
     for name in "ab":
         memory.keep("full:0", x, name, name, 45)
-    assert memory.get("full:0", x, "a") == "a"  # now b is the older
+    assert memory.get("full:0", x, "a") == ("a", 45)  # now b is the older
     memory.keep("full:0", x, "c", "c", 45)
-    assert [memory.get("full:0", x, name) for name in "abc"] == ["a", None, "c"]
+    assert [memory.get("full:0", x, name) for name in "abc"] == [("a", 45), None, ("c", 45)]
     memory.keep("full:0", x, "d", "too large", 101)
     assert memory.get("full:0", x, "d") is None
     assert residency._shelves["full:0"].bytes == 90

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from numtrn.options import UNSET, resolve
+from numtrn.options import from_environment
 from numtrn.targets import select
 
 __all__ = ["CPU", "DEVICES", "agree", "checked"]
 
 CPU = "cpu"
 DEVICES = (CPU, "interpreter:0", "simulator:0", "neuron:0")
-_UNSET_OPTIONS = ("target", "chip", "precision", "min_work", "strict", "verify")
 
 
 def checked(device: object) -> str:
@@ -28,7 +27,7 @@ def checked(device: object) -> str:
         known = ", ".join(map(repr, DEVICES))
         raise ValueError(f"device is one of {known}; got {device!r}")
     target = device.partition(":")[0]
-    select(target, resolve(**dict.fromkeys(_UNSET_OPTIONS, UNSET)).chip)
+    select(target, from_environment().chip)
     return device
 
 

@@ -51,6 +51,7 @@ def patch(
     min_work: int | None = UNSET,
     strict: bool = UNSET,
     verify: bool = UNSET,
+    keep: int | bool = UNSET,
 ) -> T:
     """Make an MP2 object, or every MP2 object of a mean field, go through numtrn.
 
@@ -62,7 +63,7 @@ def patch(
     solver
         An MP2 object (``MP2``, ``DFMP2``, ``UMP2``, ``DFUMP2``), or a mean field, however the MP2 objects
         are then made of it: ``mp.MP2(field)``, ``field.DFMP2()``, ... Patching again replaces the settings.
-    target, chip, precision, min_work, strict, verify
+    target, chip, precision, min_work, strict, verify, keep
         Of the blocks, as of `numtrn.enabled`.
 
     Returns
@@ -83,6 +84,7 @@ def patch(
         "min_work": min_work,
         "strict": strict,
         "verify": verify,
+        "keep": keep,
     }
     settings = {name: value for name, value in given.items() if value is not UNSET}
     enabled(**settings)  # tells of wrong settings now

@@ -1,0 +1,165 @@
+"""Operands of plain arrays that stay on the target: moved once, known by their contents, never stale."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import blas
+
+import numtrn
+from numtrn import demo
+from numtrn.block import current
+from numtrn.data import load
+
+rng = np.random.default_rng(3)
+
+
+def block(**options):
+    return numtrn.enabled(target="interpreter", **{"min_work": 0, "keep": True, **options})
+
+
+def totals(session):
+    return sum(call.bytes for call in session.calls), sum(call.saved for call in session.calls)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_twenty_products_with_one_shared_operand_move_it_once(dtype):
+    shared = rng.standard_normal((128, 128)).astype(dtype)
+    others = [rng.standard_normal((128, 128)).astype(dtype) for _ in range(20)]
+    with block(keep=False) as without:
+        expected = [shared @ other for other in others]
+    with block() as session:
+        got = [shared @ other for other in others]
+    for x, y in zip(got, expected, strict=True):
+        assert x.tobytes() == y.tobytes()
+    (plain, nothing), (moved, saved) = totals(without), totals(session)
+    assert nothing == 0
+    assert moved + saved == plain
+    assert saved >= 19 * shared.nbytes
+    if dtype == np.float32:
+        assert (moved, saved) == ((1 + 20 + 20) * shared.nbytes, 19 * shared.nbytes)
+    assert "MB there already" in str(session)
+    assert "there already" not in str(without)
+
+
+def test_the_default_keeps_nothing():
+    a = rng.standard_normal((64, 64))
+    with block(keep=False) as session:
+        assert current().lent is None
+        _ = a @ a.copy(), a @ a.copy()
+    assert totals(session)[1] == 0
+
+
+CHANGES = {
+    "element": lambda a: a.__setitem__((3, 4), 9.0),
+    "sign bits of two": lambda a: a.__setitem__(([0, 1], [2, 3]), -a[[0, 1], [2, 3]]),
+    "swap of rows": lambda a: a.__setitem__([0, 1], a[[1, 0]]),
+    "through a view": lambda a: a.T[5].fill(0.5),
+    "through its buffer": lambda a: memoryview(a).cast("B").__setitem__(3, 17),
+    "by BLAS": lambda a: blas.dscal(3.0, a.reshape(-1)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_operand_is_sent_again(name):
+    a, b = rng.standard_normal((64, 64)), rng.standard_normal((64, 64))
+    with block() as session:
+        first = a @ b
+        CHANGES[name](a)
+        second = a @ b
+    with block(keep=False):
+        assert second.tobytes() == (a @ b).tobytes()
+    assert first.tobytes() != second.tobytes()
+    assert session.calls[1].saved == session.calls[0].bytes - session.calls[1].bytes > 0  # b alone
+
+
+def test_the_same_contents_elsewhere_are_known():
+    a, b = rng.standard_normal((64, 64)), rng.standard_normal((64, 64))
+    with block() as session:
+        first = a @ b
+        del a
+        a = rng.standard_normal((64, 64))  # perhaps where the first one was
+        other = a @ b
+        again = a.copy() @ b
+    assert other.tobytes() == again.tobytes() != first.tobytes()
+    assert session.calls[2].saved > session.calls[1].saved
+
+
+def test_an_array_with_gaps_is_sent_each_time():
+    wide, b = rng.standard_normal((64, 128)).astype(np.float32), np.eye(64, dtype=np.float32)
+    with block() as session:
+        _ = wide[:, ::2] @ b, wide[:, ::2] @ b
+    assert session.calls[1].saved == b.nbytes
+
+
+def test_the_budget_holds():
+    arrays = [rng.standard_normal((64, 64)).astype(np.float32) for _ in range(5)]
+    size = arrays[0].nbytes
+    with block(keep=3 * size) as session:
+        shelf = current().lent
+        for a in arrays:
+            a @ arrays[0]
+            assert shelf.bytes <= 3 * size
+        a = arrays[0] @ arrays[1]  # the first one is used all the time, the second has left
+    assert session.calls[-1].saved == size
+    with block(keep=size // 2) as session:
+        _ = arrays[0] @ arrays[1], arrays[0] @ arrays[1]
+    assert totals(session)[1] == 0
+
+
+def test_nothing_is_left_after_the_block():
+    a = rng.standard_normal((64, 64))
+    with block() as first:
+        a @ a.copy()
+        shelf = current().lent
+        with block(keep=False):
+            assert current().lent is None
+        assert current().lent is shelf
+    assert totals(first)[1] == 0
+    with block() as second:
+        a @ a.copy()
+    assert totals(second)[1] == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_any_sequence_of_products_and_changes(data):
+    n = data.draw(st.sampled_from([3, 16, 65]))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64, np.complex64, np.complex128]))
+    arrays = [rng.standard_normal((n, n)).astype(dtype) for _ in range(3)]
+    index = st.integers(0, 2)
+    with block(verify=True) as session:
+        for _ in range(data.draw(st.integers(2, 8))):
+            i, j = data.draw(index), data.draw(index)
+            match data.draw(st.sampled_from(["product", "turned", "einsum", "change"])):
+                case "product":
+                    arrays[i] @ arrays[j]
+                case "turned":
+                    arrays[i].T @ arrays[j]
+                case "einsum":
+                    np.einsum("ij,kj->ik", arrays[i], arrays[j])
+                case "change":
+                    arrays[i][data.draw(st.integers(0, n - 1))] *= dtype(1.5)
+    assert session.counts["failed"] == 0
+
+
+def test_the_demo_with_and_without():
+    water = load("water")
+    without = demo.run(water, target="interpreter", min_work=0)
+    result = demo.run(water, target="interpreter", min_work=0, keep=True)
+    assert result.energies == without.energies
+    (plain, _), (moved, saved) = totals(without.session), totals(result.session)
+    assert moved + saved == plain
+    assert saved > 0
+
+
+@pytest.mark.parametrize("wrong", [-1, "much", 1.5, None, float("nan")])
+def test_wrong_settings(wrong):
+    with pytest.raises((TypeError, ValueError), match=r"keep= takes a number of bytes .*; got"):
+        block(keep=wrong)
+
+
+@pytest.mark.parametrize(("given", "size"), [(True, 2**32), (False, 0), ("1e6", 10**6), (4096, 4096), (0, 0)])
+def test_settings(given, size):
+    with block(keep=given):
+        assert current().options.keep == size
