@@ -1,6 +1,9 @@
 """Where the values of numtrn arrays are: moved once, when somebody asks, and never stale."""
 
 import pickle
+import re
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,3 +251,14 @@ def test_any_mixture_is_as_numpys(data):
                     ours[i] += ours[j]
     for x, y in zip(hosts, ours, strict=True):
         np.testing.assert_allclose(np.asarray(y), x, rtol=1e-3, atol=1e-3 * max(1, np.abs(x).max()))
+
+
+def test_the_page_on_residency_says_what_is_so(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "residency.md").read_text()
+    lines = page.split("moment is another matter", 1)[1].split("\n\n")[1:4]
+    code = textwrap.dedent("\n".join(part for part in lines if part.startswith("    ")))
+    exec(compile(code, "docs/residency.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    said = re.findall(r"print\(.*\) +# (.*)", code)
+    assert printed == said
+    assert len(said) == 2
