@@ -81,7 +81,7 @@ def resolve(**given: Any) -> Options:
     settings: dict[str, Any] = {}
     for name, reader in read.items():
         variable = f"NUMTRN_{name.upper()}"
-        if given[name] is not UNSET:
+        if given.get(name, UNSET) is not UNSET:
             settings[name] = reader(given[name], f"{name}=")
         elif os.environ.get(variable, "") != "":
             settings[name] = reader(os.environ[variable], f"{variable}=")
