@@ -60,12 +60,13 @@ class _Shelf:
 
     def drop(self, owner: int) -> None:
         with self._lock:
-            for found in [found for found in self._pieces if found[0] == owner]:
-                self.bytes -= self._pieces.pop(found)[1]
+            for found in list(self._pieces):  # a collector may drop other ones meanwhile
+                if found[0] == owner:
+                    self.bytes -= self._pieces.pop(found)[1]
 
     def holds(self, owner: int) -> bool:
         with self._lock:
-            return any(found[0] == owner for found in self._pieces)
+            return any(found[0] == owner for found in list(self._pieces))
 
 
 _shelves: dict[str, _Shelf] = {}
@@ -124,8 +125,7 @@ class Memory:
 
     def covers(self, piece: NDArray[Any]) -> bool:
         """Whether a view lies in it."""
-        low, high = self._looked_up().bounds
-        return low <= _start(piece) < high
+        return np.may_share_memory(self._host, piece)
 
     def get(self, place: str, piece: NDArray[Any], made: Hashable) -> Any | None:
         """What the target holds of a view, made in that way; None if it does not."""
