@@ -145,6 +145,19 @@ def test_what_is_changed_is_not_taken_for_what_it_was(name, dtype, state):
     np.testing.assert_allclose(later, expected @ other, **tolerance)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_a_vector_is_a_column_and_a_row(dtype):
+    vector, matrix = values(3, dtype=dtype), values(3, 3, dtype=np.float64)
+    x = numtrn.asarray(vector, copy=True)
+    with block():
+        column = numtrn.asarray(matrix) @ x
+        row = (x[np.newaxis, np.newaxis] @ numtrn.asarray(matrix[np.newaxis]))[0]
+        again = numtrn.asarray(matrix) @ x[:, np.newaxis]
+    np.testing.assert_allclose(np.asarray(column), matrix @ vector, rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(row), vector[np.newaxis] @ matrix, rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(again), matrix @ vector[:, np.newaxis], rtol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_memory_of_the_caller_is_read_each_time(dtype):
     data, other = values(64, 64, dtype=dtype), numtrn.asarray(values(64, 64, dtype=dtype))

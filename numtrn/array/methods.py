@@ -76,10 +76,10 @@ class Methods(Core):
         """Slices along an axis where a condition holds; see `numpy.compress`."""
         return np.compress(condition, self, axis=axis, out=out)  # type: ignore[call-overload]
 
-    def conjugate(self, *out: Any, **other: Any) -> Any:
+    def conjugate(self, out: Any = None) -> Any:
         """The complex conjugate; a real array itself, as ndarray's method."""
-        is_real = self.dtype.kind != "c" and not self.dtype.hasobject
-        return self if is_real and not out and not other else np.conjugate(self, *out, **other)
+        is_real = out is None and self.dtype.kind in "biuf"
+        return self if is_real else np.conjugate(self, out=out)  # type: ignore[call-overload]
 
     conj = conjugate
 

@@ -48,7 +48,7 @@ def _matmul_in_place(x: Core, other: Any, out: Any) -> Any:
     """As ``matmul``, which would repeat the product with a vector along the rows of ``out``."""
     matrix = (-2, -1)
     axes = [matrix, matrix, matrix] if x.ndim > 1 else [(-1,), matrix, (-1,)]
-    return np.matmul(x, other, out=out, axes=axes)
+    return np.matmul(x, other, out=out, axes=axes)  # type: ignore[call-overload]
 
 
 def _unary(function: Callable[[Any], Any], name: str) -> Any:
