@@ -107,7 +107,7 @@ class Arguments:
         return x
 
     def _memory(self, x: Core, memory: HostArray) -> HostArray:
-        agree(self._one.device, x.device)
+        agree(self._one._device, x._device)
         self._ours.append((memory, x))
         self._lends |= memory.dtype.hasobject
         return memory
@@ -139,7 +139,9 @@ class Arguments:
                 return x
         if (self._outs and any(result is x for x in self._outs)) or not is_plain(type(result)):
             return result
-        return self._one._like(result, self._memory_of(result))
+        array = self._one._like(result, self._memory_of(result))
+        self._ours.append((result, array))  # another result may be it, or a view of it
+        return array
 
     def _memory_of(self, result: HostArray) -> Memory | None:
         """Whose memory a result lies in: an argument's, that of others, or, None, its own."""

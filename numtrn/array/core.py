@@ -125,6 +125,8 @@ class Core:
 
     def _form(self) -> Node | HostArray:
         """Something of the array's shape and dtype; nothing is computed or moved."""
+        if self._host is not None:
+            return self._host
         away = self._on_target()
         if away is not None:
             return away.stand_in(self._steps)
