@@ -125,7 +125,14 @@ def _stays(plan: Plan) -> bool:
 
 def _accounted(block: OpenBlock, kept: Kept, call: Call) -> Held:
     """A result on the target, whose way to the host will be counted with the call that made it."""
-    kept.held.moved = lambda count: block.session.amend(call, bytes=call.bytes + count)
+    lock = threading.Lock()
+
+    def moved(count: int) -> None:  # once for each copy
+        nonlocal call
+        with lock:
+            call = block.session.amend(call, bytes=call.bytes + count)
+
+    kept.held.moved = moved
     return kept.held
 
 

@@ -534,7 +534,8 @@ class _Planes:
         """What words depend on beside their source."""
         words, t = self._sides[want.side], self._t
         extents = t.batch, (t.m, t.n)[want.side], t.k
-        return "words", words.parts, words.slices, _starts((want.batch, want.rows, want.k)), extents
+        starts = _starts((want.batch, want.rows, want.k))
+        return "words", words.parts, words.slices, words.k_is_fast, starts, extents
 
     def make_all(self) -> bool:
         """Make all planes before the first launch; False, and nothing made, where not all can be kept."""

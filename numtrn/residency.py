@@ -91,8 +91,9 @@ class Shelf:
     def drop(self, owner: int) -> None:
         """Forget all pieces of one memory."""
         with self._lock:
-            for found in [found for found in self._pieces if found[0] == owner]:
-                self.bytes -= self._pieces.pop(found).bytes
+            for found in list(self._pieces):  # a collector may drop other ones meanwhile
+                if found[0] == owner:
+                    self.bytes -= self._pieces.pop(found).bytes
 
     def clear(self) -> None:
         """Forget everything."""
@@ -103,7 +104,7 @@ class Shelf:
     def holds(self, owner: int) -> bool:
         """Whether there is a piece of a memory."""
         with self._lock:
-            return any(found[0] == owner for found in self._pieces)
+            return any(found[0] == owner for found in list(self._pieces))
 
 
 _shelves: dict[str, Shelf] = {}
@@ -162,8 +163,7 @@ class Memory:
 
     def covers(self, piece: NDArray[Any]) -> bool:
         """Whether a view lies in it."""
-        low, high = self._looked_up().bounds
-        return low <= _start(piece) < high
+        return np.may_share_memory(self._host, piece)
 
     def get(self, place: str, piece: NDArray[Any], made: Hashable) -> Piece | None:
         """What the target holds of a view, made in that way; None if it does not."""

@@ -40,8 +40,12 @@ def run_resident(plan: Plan, left: Matrix, right: Matrix, engine: KernelEngine) 
     if not rows.most(columns) < MOST:
         raise Declined("norms of the operands do not tell that no sum overflows")
     fast = gemm.k_is_fast
-    lhs = _taken(left, (t.batch, t.m, t.k) if fast[0] else (t.batch, t.k, t.m), fast[0], engine)
-    rhs = _taken(right, (t.batch, t.n, t.k) if fast[1] else (t.batch, t.k, t.n), not fast[1], engine)
+    lhs_shape = (t.batch, t.m, t.k) if fast[0] else (t.batch, t.k, t.m)
+    rhs_shape = (t.batch, t.n, t.k) if fast[1] else (t.batch, t.k, t.n)
+    sides = ((left, lhs_shape, fast[0]), (right, rhs_shape, not fast[1]))
+    for side in sides:  # before anything is moved
+        _check(*side, engine.place_name)
+    lhs, rhs = (_taken(*side, engine) for side in sides)
     (resident,) = engine.keep(t.kernel, (lhs, rhs), t.parameters)
     return Held(
         resident=resident,
@@ -53,6 +57,13 @@ def run_resident(plan: Plan, left: Matrix, right: Matrix, engine: KernelEngine) 
     )
 
 
+def _check(matrix: Matrix, shape: tuple[int, int, int], as_is: bool, place: str) -> None:
+    """Decline a product of which an operand does not lie on the target as the launch takes it."""
+    held = matrix.held
+    if held is not None and (held.padded != shape or matrix.turned is as_is or held.place != place):
+        raise Declined("an operand lies on the target in another layout")
+
+
 def _taken(
     matrix: Matrix, shape: tuple[int, int, int], as_is: bool, engine: KernelEngine
 ) -> Array | Resident:
@@ -60,12 +71,9 @@ def _taken(
     if matrix.host is not None:
         block = matrix.host if as_is else matrix.host.swapaxes(1, 2)
         return engine.taken(block, shape, np.dtype(np.float32))
-    held = matrix.held
-    assert held is not None
-    if held.padded != shape or matrix.turned is as_is or held.place != engine.place_name:
-        raise Declined("an operand lies on the target in another layout")
-    engine.saved += held.nbytes
-    resident: Resident = held.resident
+    assert matrix.held is not None
+    engine.saved += matrix.held.nbytes
+    resident: Resident = matrix.held.resident
     return resident
 
 

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtrn
+from numtrn.targets import Resident
+from numtrn.targets.interpreter import Interpreter
 
 rng = np.random.default_rng(5)
 
@@ -21,6 +23,12 @@ def values(*shape, dtype=np.float32):
 
 def block(**options):
     return numtrn.enabled(target="interpreter", min_work=0, **options)
+
+
+@pytest.fixture(autouse=True)
+def _memory_of_its_own(monkeypatch):
+    """What is sent is copied, as a device would: the interpreter's own operands change with the host's."""
+    monkeypatch.setattr(Interpreter, "place", lambda self, array: Resident(array.copy()))
 
 
 def moved(session):
@@ -108,6 +116,10 @@ CHANGES = {
     "diagonal by einsum": lambda x: np.einsum("ii->i", x).__iadd__(2),
     "matmul out": lambda x: np.matmul(x.copy(), x.copy(), out=x),
     "broadcast": lambda x: np.broadcast_to(x[0], (3, 64)).sum(),
+    "median": lambda x: np.median(x, None, None, True),
+    "percentile": lambda x: np.percentile(x, 50, None, None, overwrite_input=True),
+    "nan_to_num": lambda x: (x.fill(np.nan), np.nan_to_num(x, False, 3)),
+    "@=": lambda x: x.__imatmul__(np.eye(64, dtype=x.dtype)[::-1]),
     "real": lambda x: np.real(x).__setitem__((0, 1), 5),
 }
 
@@ -136,6 +148,19 @@ def test_what_is_changed_is_not_taken_for_what_it_was(name, dtype, state):
     np.testing.assert_allclose(later, expected @ other, **tolerance)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_a_vector_is_a_column_and_a_row(dtype):
+    vector, matrix = values(3, dtype=dtype), values(3, 3, dtype=np.float64)
+    x = numtrn.asarray(vector, copy=True)
+    with block():
+        column = numtrn.asarray(matrix) @ x
+        row = (x[np.newaxis, np.newaxis] @ numtrn.asarray(matrix[np.newaxis]))[0]
+        again = numtrn.asarray(matrix) @ x[:, np.newaxis]
+    np.testing.assert_allclose(np.asarray(column), matrix @ vector, rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(row), vector[np.newaxis] @ matrix, rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(again), matrix @ vector[:, np.newaxis], rtol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_memory_of_the_caller_is_read_each_time(dtype):
     data, other = values(64, 64, dtype=dtype), numtrn.asarray(values(64, 64, dtype=dtype))
@@ -152,6 +177,67 @@ def test_memory_of_the_caller_is_read_each_time(dtype):
         memory += 1
         got = np.asarray(given_away @ other)
     np.testing.assert_allclose(got, memory @ np.asarray(other), rtol=1e-3, atol=1e-3)
+
+
+def stays(x):
+    """Whether the target remembers an array after a product."""
+    with block():
+        np.asarray(x @ numtrn.asarray(values(64, 64)))
+    return "interpreter:0" in x.residency
+
+
+LENT = {
+    "atleast_1d": lambda x, a: np.atleast_1d(x, a)[1],
+    "broadcast_arrays": lambda x, a: np.broadcast_arrays(x, a)[1],
+    "asarray": lambda x, a: np.asarray(a, like=x),
+    "view": lambda x, a: np.atleast_3d(x, a)[1][:, :, 0],
+    "callback": lambda x, a: np.apply_over_axes(lambda *_: a, x, [0]),
+    "array_like": lambda x, a: np.atleast_1d(x, memoryview(a))[1],
+}
+
+
+@pytest.mark.parametrize("name", LENT)
+def test_what_a_function_gives_of_the_callers_is_the_callers(name):
+    data = values(64, 64)
+    given = LENT[name](numtrn.asarray(values(64, 64)), data)
+    assert np.shares_memory(np.asarray(given), data)
+    given = LENT[name](numtrn.asarray(values(64, 64)), data)
+    assert not stays(given)
+
+
+def test_memory_that_a_callback_has_seen_is_the_callers_too():
+    seen, x = [], numtrn.asarray(values(64, 64), copy=True)
+    np.apply_along_axis(lambda row: seen.append(row) or row.sum(), 1, x)
+    assert np.shares_memory(seen[0], np.asarray(x))
+    assert not stays(x)
+
+
+def test_an_array_in_an_array_of_objects_is_the_callers_too():
+    data, holder = values(64, 64), np.empty(1, object)
+    holder[0] = data
+    x = numtrn.asarray(holder)[0]
+    assert np.shares_memory(np.asarray(x), data)
+    assert not stays(numtrn.asarray(holder)[0])
+
+
+def test_a_pickle_out_of_band_shares_memory():
+    buffers, x = [], numtrn.asarray(values(64, 64), copy=True)
+    pickled = pickle.dumps(x, protocol=5, buffer_callback=buffers.append)
+    y = pickle.loads(pickled, buffers=buffers)
+    assert not stays(x)
+    assert not stays(y)
+    assert np.shares_memory(np.asarray(x), np.asarray(y))
+
+
+def test_a_copy_that_reshape_makes_has_memory_of_its_own():
+    x, other = numtrn.asarray(values(64, 64), copy=True), values(64, 64)
+    with block():
+        copied = x.T.reshape(32, 128).reshape(64, 64)
+        view = copied[:]
+        view @ numtrn.asarray(other)
+        copied[0] = 1
+        got = np.array(view @ numtrn.asarray(other))
+    np.testing.assert_allclose(got, np.asarray(copied) @ other, rtol=1e-3, atol=1e-3)
 
 
 def test_an_array_on_a_device_has_memory_of_its_own():
@@ -196,7 +282,9 @@ def test_copies_of_a_result_are_their_own():
         assert moved(session) == before
         assert (y.residency, z.device) == (("interpreter:0",), "interpreter:0")
         y[:] = 0
+        assert moved(session) == before + x.nbytes
         assert np.asarray(x).all()
+        assert moved(session) == before + 2 * x.nbytes
         assert np.asarray(z).tobytes() == np.asarray(x).tobytes()
 
 

@@ -25,6 +25,8 @@ WRITTEN: dict[Any, str] = {
     np.fill_diagonal: "a",
 }
 """Functions that change an argument, and its name. It is the first."""
+LENDING = (np.apply_along_axis, np.apply_over_axes, np.fromfunction, np.pad)
+"""Functions that show memory to functions of the caller's, who may keep it."""
 OVERRIDES = (
     "__array_ufunc__",
     "__array_function__",
@@ -60,6 +62,7 @@ class Arguments:
         self._ours: list[tuple[HostArray, Core]] = []
         self._outs: list[HostArray] = []
         self._foreign: list[HostArray] = []
+        self._lends = False  # whether a result may be memory that others have, and nothing tells
 
     def of(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -71,6 +74,7 @@ class Arguments:
         ValueError
             Where arrays are of different devices.
         """
+        self._lends = function in LENDING
         written = _written(function, args, kwargs)
         plain = tuple(self.written(x) if place in written else self.read(x) for place, x in enumerate(args))
         return plain, {
@@ -80,13 +84,16 @@ class Arguments:
     def read(self, x: Any) -> Any:
         """An argument that is read, with host arrays for numtrn's."""
         if isinstance(x, Core):
-            return self._memory(x, x._values(self._why))
+            return self._memory(x, x._exported(self._why) if self._lends else x._values(self._why))
         if isinstance(x, np.ndarray):
             self._foreign.append(x)
+            self._lends |= x.dtype.hasobject
         elif type(x) is list:
             return [self.read(item) for item in x]
         elif isinstance(x, tuple):
             return tuple(self.read(item) for item in x)
+        elif hasattr(type(x), "__array__") and not isinstance(x, np.generic):
+            self._lends = True
         return x
 
     def written(self, x: Any) -> Any:
@@ -100,8 +107,9 @@ class Arguments:
         return x
 
     def _memory(self, x: Core, memory: HostArray) -> HostArray:
-        agree(self._one.device, x.device)
+        agree(self._one._device, x._device)
         self._ours.append((memory, x))
+        self._lends |= memory.dtype.hasobject
         return memory
 
     @property
@@ -131,20 +139,23 @@ class Arguments:
                 return x
         if (self._outs and any(result is x for x in self._outs)) or not is_plain(type(result)):
             return result
-        return self._one._like(result, self._memory_of(result))
+        array = self._one._like(result, self._memory_of(result))
+        self._ours.append((result, array))  # another result may be it, or a view of it
+        return array
 
     def _memory_of(self, result: HostArray) -> Memory | None:
         """Whose memory a result lies in: an argument's, that of others, or, None, its own."""
         if result.base is None:
-            return None
+            is_fresh = not self._lends and all(result is not x for x in self._foreign)
+            return None if is_fresh else Memory(result, owned=False)
         for _, x in self._ours:
             if x._memory is not None and x._memory.covers(result):
                 return x._memory
         root: Any = result
         while isinstance(root.base, np.ndarray):
             root = root.base
-        owned = root.base is None and not any(np.may_share_memory(result, x) for x in self._foreign)
-        return Memory(root, owned=owned)
+        lent = self._lends or any(np.may_share_memory(result, x) for x in self._foreign)
+        return Memory(root, owned=root.base is None and not lent)
 
 
 def _written(
@@ -154,19 +165,29 @@ def _written(
     found: set[int | str] = {"out"}
     if function in WRITTEN:
         found |= {0, WRITTEN[function]}
-    elif kwargs.get("overwrite_input") or (
-        function is np.nan_to_num and not kwargs.get("copy", args[1:] != (False,))
+    elif _given(function, args, kwargs, "overwrite_input", False) or (
+        function is np.nan_to_num and not _given(function, args, kwargs, "copy", True)
     ):
         found |= {0, "a", "x"}
     if len(args) > 1:
-        found.add(out_place(function))
+        found.add(_place_of(function, "out"))
     return found
 
 
+def _given(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str, default: bool
+) -> Any:
+    """What a call gives for a parameter that is not the first, by name or place."""
+    if name in kwargs or len(args) < 2:
+        return kwargs.get(name, default)
+    place = _place_of(function, name)
+    return args[place] if 0 <= place < len(args) else default
+
+
 @cache
-def out_place(function: Callable[..., Any]) -> int:
-    """Where ``out`` stands among the arguments; -1 where there is none."""
+def _place_of(function: Callable[..., Any], name: str) -> int:
+    """Where a parameter stands among the arguments; -1 where there is none."""
     try:
-        return list(signature(function).parameters).index("out")
+        return list(signature(function).parameters).index(name)
     except (ValueError, TypeError):  # a function in C of an older NumPy
-        return {np.dot: 2, np.concatenate: 2}.get(function, -1)
+        return {(np.dot, "out"): 2, (np.concatenate, "out"): 2}.get((function, name), -1)

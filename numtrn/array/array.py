@@ -175,9 +175,11 @@ class Array(Operators, Methods, Protocols):
             return self._like(deepcopy(self._values("deepcopy"), memo))
         return self.copy()
 
-    def __reduce__(self) -> Any:
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Buffers out of band, which protocol 5 may make, are this memory itself.
+        values = self._exported("pickle") if int(protocol) >= 5 else self._values("pickle")
         more = getattr(self, "__dict__", None) or None
-        return exchange.restored, (type(self), self._values("pickle"), self._device), more
+        return exchange.restored, (type(self), values, self._device), more
 
     def __repr__(self) -> str:
         node = self._node()

@@ -101,11 +101,16 @@ class Core:
         """A view of a recorded array, or, where NumPy would make one, a copy."""
         node = self._node()
         if node is None or self._lazy is None:
-            return self._like(viewed(self._values("a view"), step), self._memory)
+            return self._viewed(viewed(self._values("a view"), step))
         base = self._lazy.node()
         if base is None or not is_view(base.shape, self._steps, step):
             return self._recorded(Lazy(viewed(node, step)))
         return self._recorded(self._lazy, (*self._steps, step))
+
+    def _viewed(self, values: HostArray) -> Core:
+        """An array of values that NumPy made of this one's, as a view where it could."""
+        assert self._memory is not None
+        return self._like(values, self._memory if self._memory.covers(values) else None)
 
     # ---- Shape and type ----
 
@@ -120,6 +125,8 @@ class Core:
 
     def _form(self) -> Node | HostArray:
         """Something of the array's shape and dtype; nothing is computed or moved."""
+        if self._host is not None:
+            return self._host
         away = self._on_target()
         if away is not None:
             return away.stand_in(self._steps)

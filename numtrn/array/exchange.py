@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numtrn.array.core import Core
-from numtrn.array.devices import checked
+from numtrn.array.devices import CPU, checked
 from numtrn.request import Array as HostArray
 
 __all__ = ["HOST", "capsule", "restored"]
@@ -61,6 +61,8 @@ def restored(kind: type[Core], data: HostArray, device: str) -> Core:
     TargetUnavailableError
         Where its device is not there.
     """
-    array = kind.__new__(kind)
-    Core.__init__(array, data, checked(device))
+    array, where = kind.__new__(kind), checked(device)
+    if data.base is not None and where != CPU:
+        data = data.copy()
+    Core.__init__(array, data, where, owned=data.base is None)
     return array

@@ -41,8 +41,6 @@ class Methods(Core):
     argpartition = _function(np.argpartition)
     argsort = _function(np.argsort)
     choose = _function(np.choose)
-    conj = _function(np.conjugate)
-    conjugate = _function(np.conjugate)
     cumprod = _function(np.cumprod)
     cumsum = _function(np.cumsum)
     diagonal = _function(np.diagonal)
@@ -78,11 +76,18 @@ class Methods(Core):
         """Slices along an axis where a condition holds; see `numpy.compress`."""
         return np.compress(condition, self, axis=axis, out=out)  # type: ignore[call-overload]
 
+    def conjugate(self, out: Any = None) -> Any:
+        """The complex conjugate; a real array itself, as ndarray's method."""
+        is_real = out is None and self.dtype.kind in "biuf"
+        return self if is_real else np.conjugate(self, out=out)  # type: ignore[call-overload]
+
+    conj = conjugate
+
     def reshape(self, *shape: Any, order: str = "C", **other: Any) -> Any:
         """The array in another shape; see `numpy.reshape`."""
         if self._is_here():
             values: Any = self._values("reshape")
-            return self._like(values.reshape(*shape, order=order, **other), self._memory)
+            return self._viewed(values.reshape(*shape, order=order, **other))
         given = shape[0] if len(shape) == 1 else shape
         named = other if order == "C" else {"order": order, **other}
         return np.reshape(self, given, **named)  # type: ignore[call-overload]
@@ -90,7 +95,7 @@ class Methods(Core):
     def transpose(self, *axes: Any) -> Any:
         """The array with its axes permuted; see `numpy.transpose`."""
         if self._is_here():
-            return self._like(self._values("transpose").transpose(*axes), self._memory)
+            return self._viewed(self._values("transpose").transpose(*axes))
         given = axes[0] if len(axes) == 1 else axes or None
         return np.transpose(self, given)  # type: ignore[call-overload]
 

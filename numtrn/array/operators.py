@@ -44,6 +44,13 @@ def _in_place(function: Callable[..., Any], name: str) -> Any:
     return _named(method, f"__i{name}__")
 
 
+def _matmul_in_place(x: Core, other: Any, out: Any) -> Any:
+    """As ``matmul``, which would repeat the product with a vector along the rows of ``out``."""
+    matrix = (-2, -1)
+    axes = [matrix, matrix, matrix] if x.ndim > 1 else [(-1,), matrix, (-1,)]
+    return np.matmul(x, other, out=out, axes=axes)  # type: ignore[call-overload]
+
+
 def _unary(function: Callable[[Any], Any], name: str) -> Any:
     def method(self: Any) -> Any:
         return function(self)
@@ -168,7 +175,7 @@ class Operators:
     __imul__ = _in_place(np.multiply, "mul")
     __matmul__ = _forward(np.matmul, "matmul")
     __rmatmul__ = _reflected(np.matmul, "matmul")
-    __imatmul__ = _in_place(np.matmul, "matmul")
+    __imatmul__ = _in_place(_matmul_in_place, "matmul")
     __truediv__ = _forward(np.true_divide, "truediv")
     __rtruediv__ = _reflected(np.true_divide, "truediv")
     __itruediv__ = _in_place(np.true_divide, "truediv")

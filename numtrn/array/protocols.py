@@ -72,9 +72,9 @@ def defers(other: Any) -> bool:
 def knows(x: Any) -> bool:
     """Whether an operand of a ufunc is ours to compute with: no array of another library, no subclass."""
     kind = type(x)
-    if issubclass(kind, np.ndarray):
-        return is_plain(kind)
-    return issubclass(kind, Core) or not hasattr(kind, "__array_ufunc__")
+    if issubclass(kind, Core):
+        return True
+    return is_plain(kind) if issubclass(kind, np.ndarray) else not hasattr(kind, "__array_ufunc__")
 
 
 def _on_ufunc(
@@ -86,7 +86,7 @@ def _on_ufunc(
         return NotImplemented
     if method == "__call__" and ufunc.__name__ in PRODUCTS:
         return _call(one, ufunc, inputs, kwargs)
-    if method == "__call__" and not set(kwargs) - {"out"}:
+    if method == "__call__" and current() is not None and not set(kwargs) - {"out"}:
         recorded = _record_elementwise(one, ufunc, inputs, out)
         if recorded is not None:
             return recorded
@@ -108,15 +108,13 @@ def _by_numpy(one: Core, ufunc: np.ufunc, method: str, inputs: Any, kwargs: Mapp
     if method == "at":
         plain[0] = arguments.written(inputs[0])
     given = {name: arguments.written(x) if name == "out" else arguments.read(x) for name, x in kwargs.items()}
-    if method == "__call__" and not set(kwargs) & {"dtype", "signature", "sig"}:
+    if promotion.BY_VALUE and method == "__call__" and not set(kwargs) & {"dtype", "signature", "sig"}:
         plain = promotion.by_dtype(ufunc, plain)
     return arguments.given(getattr(ufunc, method)(*plain, **given))
 
 
 def _record_elementwise(one: Core, ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any) -> Core | None:
     """A ufunc as a recorded array, or as new contents of a recorded ``out``; None if it must be computed."""
-    if current() is None:
-        return None
     operands = [x[()] if isinstance(x, np.ndarray) and x.ndim == 0 else x for x in _nodes(one, inputs)]
     if not any(isinstance(x, (Node, np.ndarray)) for x in operands):
         return None

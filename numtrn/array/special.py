@@ -29,9 +29,10 @@ def floor_divide(x1: Array, x2: Array) -> Array:
     x1, x2 = _promoted(x1, x2)
     if x1.dtype.kind != "f" or x2.dtype.kind != "f":
         return np.asarray(np.floor_divide(x1, x2))
-    x1, x2 = np.broadcast_arrays(x1, x2)
     infinite = np.isinf(x1) | np.isinf(x2)
-    result: Array = np.empty(x1.shape, x1.dtype)
+    if not infinite.any():
+        return np.asarray(np.floor_divide(x1, x2))
+    result: Array = np.empty(infinite.shape, x1.dtype)
     np.floor_divide(x1, x2, out=result, where=~infinite)
     np.divide(x1, x2, out=result, where=infinite)
     return np.floor(result, out=result, where=infinite)

@@ -140,6 +140,8 @@ ACCEPTED = {bool: "biufc", int: "iufc", float: "fc", complex: "c"}
 
 def _operand(function: str, x: Any, kinds: str) -> Operand:
     """An array of the kinds, or a Python scalar that such arrays could hold."""
+    if isinstance(x, Array):
+        return check(function, x, kinds)
     for scalar, letters in ACCEPTED.items():
         if isinstance(x, scalar):
             if not set(letters) & set(KINDS[kinds]):

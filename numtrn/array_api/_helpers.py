@@ -41,11 +41,12 @@ def check(function: str, x: Any, kinds: str = "any") -> Array:
         raise TypeError(
             f"{function} takes numtrn arrays; got {type(x).__name__}. Make one by numtrn.array_api.asarray"
         )
-    if x.dtype.kind not in KINDS[kinds]:
-        raise TypeError(f"{function} takes {kinds} arrays; got {x.dtype}. Convert it by astype")
-    if x.dtype not in STANDARD:
+    dtype = x.dtype
+    if dtype.kind not in KINDS[kinds]:
+        raise TypeError(f"{function} takes {kinds} arrays; got {dtype}. Convert it by astype")
+    if dtype not in STANDARD:
         raise TypeError(
-            f"{function} takes arrays of the Array API's types; got {x.dtype}. NumPy's functions take it"
+            f"{function} takes arrays of the Array API's types; got {dtype}. NumPy's functions take it"
         )
     return x
 

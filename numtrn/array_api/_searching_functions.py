@@ -88,8 +88,10 @@ def where(
         first = _values(x1, second)
     else:
         raise TypeError("where takes an array as x1 or x2; got two Python scalars. Make one of them an array")
-    common = np.result_type(first.dtype, second.dtype)
-    chosen = np.where(choice, first.astype(common, copy=False), second.astype(common, copy=False))
+    if first.dtype != second.dtype:
+        common = np.result_type(first.dtype, second.dtype)
+        first, second = first.astype(common), second.astype(common)
+    chosen = np.where(choice, first, second)
     return given(chosen, condition, *(x for x in (x1, x2) if isinstance(x, Array)))
 
 

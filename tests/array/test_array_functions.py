@@ -367,6 +367,11 @@ def test_a_function_that_gives_its_argument_gives_ours():
     assert np.atleast_1d(v) is v
 
 
+def test_results_that_share_memory_go_on_sharing_it():
+    rows, columns = np.diag_indices_from(numtrn.asarray(np.eye(3)))
+    assert rows is columns
+
+
 WRONG = {
     "axis": lambda x: np.sum(x, 5),
     "unknown keyword": lambda x: np.sum(x, axes=1),

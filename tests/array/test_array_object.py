@@ -269,6 +269,22 @@ def test_a_product_in_place():
     array @= y
     assert array is ours
     same(array, x @ y)
+    row = numtrn.asarray(x[0].copy())
+    row @= y
+    same(row, x[0] @ y)
+    for call in (lambda a: operator.imatmul(a, y[0]), lambda a: operator.imatmul(a, np.ones((3, 2)))):
+        for array in (x.copy(), ours):
+            with pytest.raises(ValueError):
+                call(array)
+    same(ours, x @ y)  # nothing half written
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.float32, np.complex64])
+def test_the_conjugate_of_a_real_array_is_itself(dtype):
+    array = np.ones(3, dtype)
+    ours = numtrn.asarray(array.copy())
+    assert (ours.conj() is ours) is (array.conj() is array)
+    same(ours.conjugate(), array.conjugate())
 
 
 @pytest.mark.parametrize("call", INPLACE, ids=lambda f: f.__name__)
