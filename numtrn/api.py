@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from numtrn import array, intercept
+from numtrn import array, dispatch, intercept
 from numtrn.block import OpenBlock, current, variable
 from numtrn.options import UNSET, from_environment, resolve
 from numtrn.plan import AnyPlan, Refusal, make_plan, threshold
 from numtrn.session import Session
-from numtrn.targets import select
+from numtrn.targets import Counters, Target, select
 from numtrn.verdict import refusals
 
 __all__ = ["asarray", "enabled", "explain"]
@@ -85,9 +86,12 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             target=target, chip=chip, precision=precision, min_work=min_work, strict=strict, verify=verify
         )
         self._target = select(self._options.target, self._options.chip)
+        # On hardware the chip is the device's.
+        self._options = replace(self._options, chip=self._target.chip.name)
         self._opened: list[OpenBlock] = []
 
     def __enter__(self) -> Session:
+        dispatch.announce(self._target.name, self._options.strict)
         layers = intercept.install()
         parent = current()
         least = threshold(self._options, self._target.name)
@@ -99,6 +103,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             parent=parent.session if parent else None,
             small=functools.partial(intercept.small_calls, gate),
             blind=[f"{layer.name}: {layer.reason}" for layer in layers if not layer.on],
+            counters=functools.partial(_counted_since, self._target, self._target.counters),
         )
         block = OpenBlock(
             options=self._options,
@@ -116,6 +121,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
     def __exit__(self, *_: object) -> None:
         block = self._newest_here()
         block.alive = False
+        block.session.settle()
         intercept.leave(block.gate)
         if variable.get() is block:
             variable.set(current())
@@ -159,6 +165,11 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
 
     def __repr__(self) -> str:
         return f"<numtrn.enabled {self._options}>"
+
+
+def _counted_since(target: Target, before: Counters) -> Counters:
+    """What a target did since a block was opened."""
+    return target.counters.since(before)
 
 
 def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyPlan | Refusal:

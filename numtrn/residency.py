@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUDGET", "Held", "Matrix", "Memory", "Norms", "norms_of", "owner_of", "place_name"]
+__all__ = ["BUDGET", "Held", "Matrix", "Memory", "Norms", "norms_of", "owner_of", "place_name", "release"]
 
 BUDGET = 4 * 2**30
 """Bytes of operands that stay on one target between calls; beyond them the least recently used go."""
@@ -63,6 +63,12 @@ class _Shelf:
             for found in [found for found in self._pieces if found[0] == owner]:
                 self.bytes -= self._pieces.pop(found)[1]
 
+    def empty(self) -> int:
+        with self._lock:
+            freed, self.bytes = self.bytes, 0
+            self._pieces.clear()
+            return freed
+
     def holds(self, owner: int) -> bool:
         with self._lock:
             return any(found[0] == owner for found in self._pieces)
@@ -75,6 +81,12 @@ _numbers = count()
 def _drop(owner: int) -> None:
     for shelf in list(_shelves.values()):
         shelf.drop(owner)
+
+
+def release(place: str) -> int:
+    """Forget what a target holds of operands, all of which the host has too; gives the bytes."""
+    shelf = _shelves.get(place)
+    return 0 if shelf is None else shelf.empty()
 
 
 class Memory:
