@@ -171,7 +171,7 @@ class Neuron:
             raise failure from raw
 
     def _first_cause(self) -> KernelError | None:
-        """What the earliest failed launch says, of those that were only started; a lost device says no more."""
+        """What the earliest failed launch says, where a lost device says no more than that."""
         recent = list(self._recent)
         self._recent.clear()
         for kernel, reference in recent:
