@@ -206,3 +206,21 @@ def test_what_is_unknown_is_a_kernel_error_all_the_same(hardware, monkeypatch):
         A @ B
     assert type(caught.value) is numtrn.KernelError
     assert health.standing("neuron") is None
+
+
+def test_what_is_unknown_is_tried_three_times_and_no_more(hardware, monkeypatch, quiet):
+    from numtrn.targets import launchers
+
+    tried = []
+
+    def broken(self, kernel, values, parameters):
+        tried.append(kernel)
+        raise RuntimeError("something else")
+
+    for one in (launchers.NkiLauncher, launchers.TorchLauncher):
+        monkeypatch.setattr(one, "run", broken)
+    with numtrn.enabled(target="neuron", min_work=0) as session:
+        for _ in range(5):
+            np.testing.assert_allclose(A @ B, np.dot(A, B))
+    assert len(tried) == health.TRIES
+    assert session.counts["failed"] >= 5
