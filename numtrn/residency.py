@@ -36,6 +36,7 @@ __all__ = [
     "norms_of",
     "owner_of",
     "place_name",
+    "release",
 ]
 
 BUDGET = 4 * 2**30
@@ -95,11 +96,12 @@ class Shelf:
                 if found[0] == owner:
                     self.bytes -= self._pieces.pop(found).bytes
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def empty(self) -> int:
+        """Forget everything; gives the bytes of it."""
         with self._lock:
+            freed, self.bytes = self.bytes, 0
             self._pieces.clear()
-            self.bytes = 0
+            return freed
 
     def holds(self, owner: int) -> bool:
         """Whether there is a piece of a memory."""
@@ -114,6 +116,12 @@ _numbers = count()
 def _drop(owner: int) -> None:
     for shelf in list(_shelves.values()):
         shelf.drop(owner)
+
+
+def release(place: str) -> int:
+    """Forget what a target holds of operands, all of which the host has too; gives the bytes."""
+    shelf = _shelves.get(place)
+    return 0 if shelf is None else shelf.empty()
 
 
 class Memory:
