@@ -24,7 +24,7 @@ from numtrn.verify import verify
 
 __all__ = ["Computed", "attempt_in", "keep_in", "offer", "offer_in", "refuse_in"]
 
-NOT_THE_USERS = ("numtrn", "numpy", "scipy", "pyscf")
+NOT_THE_USERS = ("numtrn", "numpy", "scipy", "pyscf", "torch")
 """Packages whose frames lie between the user's line and ours."""
 
 
