@@ -22,10 +22,13 @@ from numtrn.residency import Held, Matrix, Memory
 from numtrn.session import Call
 from numtrn.verify import verify
 
-__all__ = ["Computed", "attempt_in", "keep_in", "offer", "offer_in", "refuse_in"]
+__all__ = ["Computed", "account_in", "attempt_in", "keep_in", "offer", "offer_in", "refuse_in"]
 
 NOT_THE_USERS = ("numtrn", "numpy", "scipy", "pyscf", "torch")
 """Packages whose frames lie between the user's line and ours."""
+
+
+T = TypeVar("T", bound=Account)
 
 
 class Computed(NamedTuple):
@@ -128,6 +131,12 @@ def _accounted(block: OpenBlock, kept: Kept, call: Call) -> Held:
     return kept.held
 
 
+def account_in(block: OpenBlock, plan: AnyPlan, compute: Callable[[], T]) -> T | None:
+    """A call that others than `numtrn.launch` carry out, with the same record, warnings and errors."""
+    done = _tried(block, plan, compute)
+    return None if done is None else done.account
+
+
 def refuse_in(block: OpenBlock, request: Request, reason: str) -> None:
     """Record that NumPy computes a request, and why."""
     _record(block, request, reason=reason)
@@ -144,9 +153,6 @@ def _run(block: OpenBlock, plan: AnyPlan, operands: Operands) -> Computed | None
     if block.options.verify:
         verify(plan, operands, done.account)
     return Computed(plan, done.account)
-
-
-T = TypeVar("T", bound=Account)
 
 
 class _Done(NamedTuple, Generic[T]):

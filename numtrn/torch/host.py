@@ -70,7 +70,7 @@ def trsm(t: Tensor, b: Tensor, upper: bool = False) -> Tensor:
     def asked() -> _Asked:
         request = Solve(
             function="numtrn.torch.trsm",
-            dtype=_dtype(t),
+            dtype=rules.short(t),
             n=b.shape[0],
             columns=b.shape[1],
             factors=(Triangular(uplo=_half(upper)),),
@@ -89,7 +89,7 @@ def mp2_pairs(b: Tensor, eps_occ: Tensor, eps_vir: Tensor) -> Tensor:
     def asked() -> _Asked:
         request = Mp2(
             function="numtrn.torch.mp2_pairs",
-            dtype=_dtype(b),
+            dtype=rules.short(b),
             nocc=(nocc, nocc),
             nvir=(nvir, nvir),
             naux=naux,
@@ -208,10 +208,6 @@ def _array(tensor: Tensor) -> Array:
 def _positive(array: Array) -> Array:
     """An array without negative strides, which PyTorch does not have; one of a single row may be so."""
     return array.copy() if min(array.strides, default=1) < 0 else array
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _half(upper: bool) -> Triangle:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from numtrn.torch import host, rules
+from numtrn.block import current, resumed
+from numtrn.torch import device, host, rules
 from numtrn.torch.pairs import pair_gradients
 from numtrn.torch.rules import Tensor
 
@@ -30,10 +31,11 @@ SCHEMAS = {
 
 
 def _registered(name: str) -> Any:
-    """An operator with its implementation on the host, and shapes for tensors without elements."""
+    """An operator with its implementations, and shapes for tensors without elements."""
     operator = torch.library.custom_op(
         f"numtrn::{name}", getattr(host, name), mutates_args=(), device_types="cpu", schema=SCHEMAS[name]
     )
+    operator.register_kernel(tuple(device.DEVICES), getattr(device, name))
     operator.register_fake(getattr(rules, name))
     return operator
 
@@ -45,11 +47,13 @@ gemm, rank_k, symm, trmm, trsm, mp2_pairs = (_registered(name) for name in SCHEM
 
 
 def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.block = current()
     ctx.save_for_backward(*(x for x in inputs if isinstance(x, torch.Tensor)))
     ctx.upper = inputs[-1] is True
 
 
 def _keep_solution(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.block = current()
     ctx.save_for_backward(inputs[0], output)
     ctx.upper = inputs[-1]
 
@@ -92,12 +96,28 @@ def _mp2_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return pair_gradients(grad, b, eps_occ, eps_vir, gemm)
 
 
-gemm.register_autograd(_gemm_gradients, setup_context=_keep_inputs)
-rank_k.register_autograd(_rank_k_gradient, setup_context=_keep_inputs)
-symm.register_autograd(_symm_gradients, setup_context=_keep_inputs)
-trmm.register_autograd(_trmm_gradients, setup_context=_keep_inputs)
-trsm.register_autograd(_trsm_gradients, setup_context=_keep_solution)
-mp2_pairs.register_autograd(_mp2_gradients, setup_context=_keep_inputs)
+GRADIENTS = (
+    (gemm, _gemm_gradients, _keep_inputs),
+    (rank_k, _rank_k_gradient, _keep_inputs),
+    (symm, _symm_gradients, _keep_inputs),
+    (trmm, _trmm_gradients, _keep_inputs),
+    (trsm, _trsm_gradients, _keep_solution),
+    (mp2_pairs, _mp2_gradients, _keep_inputs),
+)
+
+
+def _in_the_block(gradients: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Any]:
+    """In the block of the forward pass, as a device's gradients are computed in a thread of PyTorch's."""
+
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        with resumed(None if grad.device.type == "cpu" else ctx.block):
+            return gradients(ctx, grad)
+
+    return backward
+
+
+for _operator, _gradients, _keep in GRADIENTS:
+    _operator.register_autograd(_in_the_block(_gradients), setup_context=_keep)
 
 
 # ---- vmap: stacks of matrices have any number of leading axes, so one more is the same operator ----

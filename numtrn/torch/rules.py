@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-__all__ = ["Tensor", "gemm", "mp2_pairs", "rank_k", "symm", "trmm", "trsm"]
+__all__ = ["Tensor", "gemm", "mp2_pairs", "rank_k", "short", "symm", "trmm", "trsm"]
 
 Tensor: TypeAlias = Any
 """torch.Tensor, whose types are not there where torch is not."""
@@ -47,7 +47,7 @@ def trmm(t: Tensor, b: Tensor, upper: bool = False) -> Tensor:
 def trsm(t: Tensor, b: Tensor, upper: bool = False) -> Tensor:
     """An empty X (..., m, n) for T (..., m, m) and B (..., m, n)."""
     if t.dtype not in SOLVED:
-        raise TypeError(f"{_name('trsm')} solves in float32 or float64; got {_short(t)}")
+        raise TypeError(f"{_name('trsm')} solves in float32 or float64; got {short(t)}")
     return _sided("trsm", t, b)
 
 
@@ -57,7 +57,7 @@ def mp2_pairs(b: Tensor, eps_occ: Tensor, eps_vir: Tensor) -> Tensor:
     if b.dtype not in SOLVED or eps_occ.dtype != torch.float64 or eps_vir.dtype != torch.float64:
         raise TypeError(
             f"{name} takes B in float32 or float64 and energies in float64; got "
-            f"{_short(b)}, {_short(eps_occ)} and {_short(eps_vir)}"
+            f"{short(b)}, {short(eps_occ)} and {short(eps_vir)}"
         )
     _one_device("mp2_pairs", b=b, eps_occ=eps_occ, eps_vir=eps_vir)
     if b.ndim != 3 or eps_occ.shape != b.shape[:1] or eps_vir.shape != b.shape[1:2]:
@@ -87,7 +87,7 @@ def _alike(operator: str, **tensors: Tensor) -> None:
     first, second = tensors.values()
     if first.dtype != second.dtype:
         raise TypeError(
-            f"{_name(operator)} takes matrices of one dtype; got {_short(first)} and {_short(second)}. "
+            f"{_name(operator)} takes matrices of one dtype; got {short(first)} and {short(second)}. "
             "Convert one of them, as in b.to(a.dtype)"
         )
     _one_device(operator, **tensors)
@@ -106,8 +106,8 @@ def _matrices(operator: str, **tensors: Tensor) -> None:
     for name, tensor in tensors.items():
         if tensor.ndim < 2:
             raise ValueError(
-                f"{_name(operator)} takes matrices, or stacks of them; {name} has the shape {_shapes(tensor)}. "
-                "A vector is a matrix of one column: x[:, None]"
+                f"{_name(operator)} takes matrices, or stacks of them; {name} has the shape "
+                f"{_shapes(tensor)}. A vector is a matrix of one column: x[:, None]"
             )
 
 
@@ -122,7 +122,7 @@ def _same_stack(operator: str, a: Tensor, b: Tensor) -> None:
 def _real(operator: str, tensor: Tensor) -> None:
     if tensor.dtype.is_complex:
         raise TypeError(
-            f"{_name(operator)} takes real matrices; got {_short(tensor)}. gemm takes complex ones"
+            f"{_name(operator)} takes real matrices; got {short(tensor)}. gemm takes complex ones"
         )
 
 
@@ -130,8 +130,8 @@ def _name(operator: str) -> str:
     return f"numtrn.torch.{operator}"
 
 
-def _short(tensor: Tensor) -> str:
-    """``"float32"``."""
+def short(tensor: Tensor) -> str:
+    """The dtype by its name, ``"float32"``, which is NumPy's and a request's too."""
     return str(tensor.dtype).removeprefix("torch.")
 
 

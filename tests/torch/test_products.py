@@ -165,60 +165,82 @@ def test_in_a_thread_without_a_block_torch_computes():
     assert not session.calls
 
 
-MESSAGES = {
-    "numtrn.torch.gemm takes matrices of one dtype; got float64 and float32. Convert one of them, as in b.to(a.dtype)": (
+NAME = "numtrn.torch."
+MESSAGES = [
+    (
         TypeError,
         lambda: nt.gemm(random(2, 3), random(3, 2, dtype=torch.float32)),
+        "gemm takes matrices of one dtype; got float64 and float32. Convert one of them, as in b.to(a.dtype)",
     ),
-    "numtrn.torch.gemm: A has k columns and B k rows; got (2, 3) and (4, 2)": (
+    (
         ValueError,
         lambda: nt.gemm(random(2, 3), random(4, 2)),
+        "gemm: A has k columns and B k rows; got (2, 3) and (4, 2)",
     ),
-    "numtrn.torch.gemm takes matrices, or stacks of them; b has the shape (3,). A vector is a matrix of one column: "
-    "x[:, None]": (ValueError, lambda: nt.gemm(random(2, 3), random(3))),
-    "stacks of matrices broadcast over their leading axes; (2, 3, 3) and (4, 3, 3) do not": (
+    (
         ValueError,
-        lambda: nt.gemm(random(2, 3, 3), random(4, 3, 3)),
+        lambda: nt.gemm(random(2, 3), random(3)),
+        "gemm takes matrices, or stacks of them; b has the shape (3,). "
+        "A vector is a matrix of one column: x[:, None]",
     ),
-    "torch.ops.numtrn.gemm takes stacks of one shape; got (2, 3, 3) and (3, 3). numtrn.torch.gemm broadcasts them": (
-        ValueError,
-        lambda: torch.ops.numtrn.gemm(random(2, 3, 3), random(3, 3)),
-    ),
-    "numtrn.torch.symm takes a square matrix first; got (2, 3)": (
+    (
         ValueError,
         lambda: nt.symm(random(2, 3), random(3, 3)),
+        "symm takes a square matrix first; got (2, 3)",
     ),
-    "numtrn.torch.trmm: B has as many rows as the square matrix; got (2, 2) and (3, 3)": (
+    (
         ValueError,
         lambda: nt.trmm(random(2, 2), random(3, 3)),
+        "trmm: B has as many rows as the square matrix; got (2, 2) and (3, 3)",
     ),
-    "numtrn.torch.rank_k takes real matrices; got complex128. gemm takes complex ones": (
+    (
         TypeError,
         lambda: nt.rank_k(random(2, 2, dtype=torch.complex128)),
+        "rank_k takes real matrices; got complex128. gemm takes complex ones",
     ),
-    "numtrn.torch.trsm solves in float32 or float64; got bfloat16": (
+    (
         TypeError,
         lambda: nt.trsm(random(2, 2, dtype=torch.bfloat16), random(2, 2, dtype=torch.bfloat16)),
+        "trsm solves in float32 or float64; got bfloat16",
     ),
-    "numtrn.torch.mp2_pairs takes B in float32 or float64 and energies in float64; got float64, float32 and float64": (
+    (
         TypeError,
         lambda: nt.mp2_pairs(random(2, 3, 4), orbitals(2, 3)[0].float(), orbitals(2, 3)[1]),
+        "mp2_pairs takes B in float32 or float64 and energies in float64; got float64, float32 and float64",
     ),
-    "numtrn.torch.mp2_pairs takes B (nocc, nvir, naux), eps_occ (nocc,) and eps_vir (nvir,); got (2, 3, 4) and (3,) "
-    "and (2,)": (ValueError, lambda: nt.mp2_pairs(random(2, 3, 4), *orbitals(3, 2))),
-    "numtrn.torch.gemm takes tensors of one device; got cpu and meta. Move one of them, as in b.to(a.device)": (
+    (
+        ValueError,
+        lambda: nt.mp2_pairs(random(2, 3, 4), *orbitals(3, 2)),
+        "mp2_pairs takes B (nocc, nvir, naux), eps_occ (nocc,) and eps_vir (nvir,); "
+        "got (2, 3, 4) and (3,) and (2,)",
+    ),
+    (
         ValueError,
         lambda: nt.gemm(random(2, 2), random(2, 2).to("meta")),
+        "gemm takes tensors of one device; got cpu and meta. Move one of them, as in b.to(a.device)",
     ),
-}
+]
 
 
-@pytest.mark.parametrize("message", MESSAGES)
-def test_messages(message):
-    kind, call = MESSAGES[message]
+@pytest.mark.parametrize(("kind", "call", "message"), MESSAGES)
+def test_messages(kind, call, message):
     with pytest.raises(kind) as raised:
         call()
-    assert str(raised.value) == message
+    assert str(raised.value) == NAME + message
+
+
+def test_messages_about_stacks():
+    with pytest.raises(ValueError) as raised:
+        nt.gemm(random(2, 3, 3), random(4, 3, 3))
+    assert str(raised.value) == (
+        "stacks of matrices broadcast over their leading axes; (2, 3, 3) and (4, 3, 3) do not"
+    )
+    with pytest.raises(ValueError) as raised:
+        torch.ops.numtrn.gemm(random(2, 3, 3), random(3, 3))
+    assert str(raised.value) == (
+        "torch.ops.numtrn.gemm takes stacks of one shape; got (2, 3, 3) and (3, 3). "
+        "numtrn.torch.gemm broadcasts them"
+    )
 
 
 def test_a_failed_kernel_is_torchs_affair_and_said_at_the_users_line(monkeypatch):
