@@ -7,6 +7,13 @@ reason in the session. Importing this module imports torch; ``import numtrn`` do
 
 from __future__ import annotations
 
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        "numtrn.torch needs PyTorch, which is not installed here: pip install 'numtrn[torch]'", name="torch"
+    ) from missing
+
 from numtrn.torch.functions import gemm, mp2_pairs, rank_k, symm, trmm, trsm
 
 __all__ = ["gemm", "mp2_pairs", "rank_k", "symm", "trmm", "trsm"]

@@ -62,7 +62,8 @@ def trsm(t: Tensor, b: Tensor, upper: bool = False) -> Tensor:
     """X = T^-1 B, by PyTorch."""
     rules.trsm(t, b)
     _narrow_enough("trsm", t)
-    return torch.linalg.solve_triangular(t, b, upper=upper)
+    with rules.without_autocast(b):
+        return torch.linalg.solve_triangular(t, b, upper=upper)
 
 
 def mp2_pairs(b: Tensor, eps_occ: Tensor, eps_vir: Tensor) -> Tensor:
@@ -84,7 +85,10 @@ def _multiply(operator: str, a: Tensor, b: Tensor) -> Tensor:
     _narrow_enough(operator, a)
     block = current()
     done = None if block is None else _offered(block, operator, a, b)
-    return torch.matmul(a, b) if done is None else done
+    if done is not None:
+        return done
+    with rules.without_autocast(a):
+        return torch.matmul(a, b)
 
 
 def _offered(block: OpenBlock, operator: str, a: Tensor, b: Tensor) -> Tensor | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch.autograd import forward_ad
 
 from numtrn.torch import operators
 from numtrn.torch.rules import Tensor
@@ -27,27 +30,27 @@ def gemm(a: Tensor, b: Tensor) -> Tensor:
     KernelError, VerificationError
         As any product in a block of numtrn's.
     """
-    return operators.gemm(*_broadcast(a, b))
+    return _called(operators.gemm, *_broadcast(a, b))
 
 
 def rank_k(a: Tensor) -> Tensor:
     """C = A A^T of a real A (..., m, k), of which about half is computed; the rest is its mirror image."""
-    return operators.rank_k(a)
+    return _called(operators.rank_k, a)
 
 
 def symm(s: Tensor, b: Tensor) -> Tensor:
     """C = S B with a real symmetric S (..., m, m), of which the lower triangle is read."""
-    return operators.symm(*_broadcast(s, b))
+    return _called(operators.symm, *_broadcast(s, b))
 
 
 def trmm(t: Tensor, b: Tensor, *, upper: bool = False) -> Tensor:
     """C = T B with a real triangular T (..., m, m), of which that triangle is read."""
-    return operators.trmm(*_broadcast(t, b), upper)
+    return _called(operators.trmm, *_broadcast(t, b), upper)
 
 
 def trsm(t: Tensor, b: Tensor, *, upper: bool = False) -> Tensor:
     """X = T^-1 B with a real triangular T (..., m, m), of which that triangle is read."""
-    return operators.trsm(*_broadcast(t, b), upper)
+    return _called(operators.trsm, *_broadcast(t, b), upper)
 
 
 def mp2_pairs(b: Tensor, eps_occ: Tensor, eps_vir: Tensor) -> Tensor:
@@ -64,7 +67,24 @@ def mp2_pairs(b: Tensor, eps_occ: Tensor, eps_vir: Tensor) -> Tensor:
     eps_occ, eps_vir
         (nocc,) and (nvir,) float64.
     """
-    return operators.mp2_pairs(b, eps_occ, eps_vir)
+    return _called(operators.mp2_pairs, b, eps_occ, eps_vir)
+
+
+def _called(operator: Any, *operands: Any) -> Tensor:
+    """The operator, unless it would drop a tangent: PyTorch gives those that are registered with it no rule.
+
+    Raises
+    ------
+    NotImplementedError
+        For derivatives in forward mode.
+    """
+    tensors = [x for x in operands if isinstance(x, torch.Tensor)]
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(x).tangent is not None for x in tensors):
+        raise NotImplementedError(
+            "numtrn.torch has derivatives in reverse mode only, as in torch.autograd.grad; got an operand "
+            "with a tangent, of torch.func.jvp or forward_ad"
+        )
+    return operator(*operands)
 
 
 def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

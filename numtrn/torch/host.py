@@ -157,8 +157,9 @@ def _computed(asked: Callable[[], _Asked], empty: Tensor, by_torch: Callable[[],
     """By kernels where a block is open and has them; else by PyTorch, timed where there is a record."""
     block = current()
     if block is None:
-        return by_torch().contiguous()
-    with suspended():  # what is computed on the way is not to be caught
+        with rules.without_autocast(empty):
+            return by_torch().contiguous()
+    with suspended(), rules.without_autocast(empty):  # what is computed on the way is not to be caught
         value = _offered(block, asked(), empty)
         if value is not None:
             return torch.from_numpy(value.reshape(empty.shape)).to(empty.dtype)

@@ -139,5 +139,12 @@ def _in_front(x: Tensor, dim: int | None, size: int) -> Tensor:
     return x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
 
 
+def _one_by_one(*stacked: Tensor) -> Tensor:
+    """Pair sums of each set of orbitals."""
+    sets = zip(*stacked, strict=True)
+    return torch.stack([mp2_pairs(*orbitals) for orbitals in sets])
+
+
 for _operator in (gemm, rank_k, symm, trmm, trsm):
     _operator.register_vmap(_mapped(_operator))
+mp2_pairs.register_vmap(_mapped(_one_by_one))

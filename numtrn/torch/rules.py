@@ -5,11 +5,12 @@ The same checks answer for real tensors and for those without elements that ``to
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
 
-__all__ = ["Tensor", "gemm", "mp2_pairs", "rank_k", "short", "symm", "trmm", "trsm"]
+__all__ = ["Tensor", "gemm", "mp2_pairs", "rank_k", "short", "symm", "trmm", "trsm", "without_autocast"]
 
 Tensor: TypeAlias = Any
 """torch.Tensor, whose types are not there where torch is not."""
@@ -66,6 +67,12 @@ def mp2_pairs(b: Tensor, eps_occ: Tensor, eps_vir: Tensor) -> Tensor:
             f"{_shapes(b, eps_occ, eps_vir)}"
         )
     return eps_occ.new_empty((2, b.shape[0], b.shape[0]))
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Have PyTorch compute in the operands' own dtype, as the operators promise."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def _sided(operator: str, square: Tensor, b: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """A device "neuron" of PyTorch's, PrivateUse1 as TorchNeuron is, and a target that launches with its tensors.
 
-`register_device` is for a process of its own: PyTorch cannot take a device back. What the device computes, the
-host does; what a launch may take is as the NKI documentation says: contiguous tensors of at most 32 bits, all
-on the device.
+`register_device` is for a process of its own: PyTorch cannot take a device back. What the device computes,
+the host does; what a launch may take is as the NKI documentation says: contiguous tensors of at most 32 bits,
+all on the device.
 """
 
 import ml_dtypes
@@ -82,11 +82,11 @@ def register_device():
     def hosted(value):
         return torch.device("cpu") if isinstance(value, torch.device) else host(value)
 
+    def sent(value):
+        return DeviceTensor(value) if isinstance(value, torch.Tensor) else value
+
     def computed(operator, *args, **kwargs):
-        given = operator(*tree_map(hosted, args), **tree_map(hosted, kwargs))
-        return tree_map(
-            lambda value: DeviceTensor(value) if isinstance(value, torch.Tensor) else value, given
-        )
+        return tree_map(sent, operator(*tree_map(hosted, args), **tree_map(hosted, kwargs)))
 
     rest, padding = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     rest.fallback(computed, "PrivateUse1")

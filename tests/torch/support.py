@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import numtrn.torch as nt  # noqa: E402
+from numtrn.torch import device  # noqa: E402
 
 D = torch.float64
 
@@ -80,4 +81,4 @@ BY_TORCH = {
     "mp2_pairs": pairs_at_once,
 }
 
-__all__ = ["BY_TORCH", "D", "cases", "nt", "operator", "orbitals", "random", "torch", "triangular"]
+__all__ = ["BY_TORCH", "D", "cases", "device", "nt", "operator", "orbitals", "random", "torch", "triangular"]

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import numtrn
-from numtrn.torch import device
 from tests.torch.neuron import TensorTarget, numbers
-from tests.torch.support import nt, random, torch
+from tests.torch.support import device, nt, random, torch
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,9 +115,9 @@ def test_a_target_that_launches_with_arrays_is_said(target, monkeypatch):
 
     monkeypatch.setattr(target, "keep", keep)
     a = numbers(20, 20)
-    with numtrn.enabled(min_work=0) as session:
-        with pytest.warns(numtrn.KernelFallbackWarning, match="launches with arrays of the host"):
-            found = device.gemm(a, a)
+    said = pytest.warns(numtrn.KernelFallbackWarning, match="launches with arrays of the host")
+    with numtrn.enabled(min_work=0) as session, said:
+        found = device.gemm(a, a)
     assert torch.equal(found, a @ a)
     assert session.counts["failed"] == 1
 

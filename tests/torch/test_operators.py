@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import numtrn
-from tests.torch.support import BY_TORCH, cases, nt, operator, random, torch
+from tests.torch.support import BY_TORCH, cases, nt, operator, orbitals, random, torch
 
 NAMES = list(cases())
 
@@ -97,6 +97,30 @@ def test_vmap_of_a_solve():
     b = random(3, 2)
     found = torch.vmap(lambda matrix: torch.ops.numtrn.trsm(matrix, b, False))(t)
     torch.testing.assert_close(found, torch.linalg.solve_triangular(t, b.expand(5, 3, 2), upper=False))
+
+
+def test_vmap_of_pair_sums():
+    b, energies = random(4, 2, 3, 5), orbitals(2, 3)
+    found = torch.vmap(lambda one: torch.ops.numtrn.mp2_pairs(one, *energies))(b)
+    torch.testing.assert_close(found, torch.stack([BY_TORCH["mp2_pairs"](one, *energies) for one in b]))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # PyTorch's own, of make_dual
+def test_forward_mode_is_refused():
+    a, b = random(3, 4), random(4, 5)
+    with pytest.raises(NotImplementedError, match="reverse mode only"):
+        torch.func.jvp(lambda x: nt.gemm(x, b), (a,), (a,))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(a, a)
+        with pytest.raises(NotImplementedError, match="reverse mode only"):
+            nt.gemm(dual, b)
+        torch.testing.assert_close(nt.gemm(a, b), a @ b)
+
+
+def test_functional_gradients_are_refused_by_torch():
+    b = random(4, 5)
+    with pytest.raises(RuntimeError, match="setup_context"):
+        torch.func.grad(lambda x: nt.gemm(x, b).sum())(random(3, 4))
 
 
 def test_the_energy_that_pair_sums_give():

@@ -111,6 +111,19 @@ def test_types_without_a_kernel_are_torchs(dtype):
     assert "has no kernel" in session.calls[0].reason
 
 
+@pytest.mark.parametrize("name", ["gemm", "symm", "trsm"])
+def test_autocast_leaves_operators_alone(name):
+    a, b = triangular(6, dtype=torch.float32), random(6, 4, dtype=torch.float32)
+    expected = BY_TORCH[name](a, b)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (a @ b).dtype == torch.bfloat16
+        found = getattr(nt, name)(a, b)
+        with numtrn.enabled(target="interpreter", strict=True):  # refused as small
+            again = getattr(nt, name)(a, b)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(again, expected)
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     name=st.sampled_from(["rank_k", "symm", "trmm", "trsm"]),
