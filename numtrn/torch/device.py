@@ -7,7 +7,8 @@ be looked at without waiting for them: whether sums overflow, or hold NaN and In
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import prod
 
@@ -16,13 +17,14 @@ import torch
 from numtrn import dispatch
 from numtrn.block import OpenBlock, current, suspended
 from numtrn.errors import KernelError
-from numtrn.launch import Account
+from numtrn.launch import Account, Outcome
 from numtrn.plan import AnyPlan, Plan, Refusal, make_plan
 from numtrn.plan.tiling import Tiling
-from numtrn.request import Gemm
+from numtrn.request import Gemm, Operands
 from numtrn.targets import Resident, Target
 from numtrn.torch import host, rules
 from numtrn.torch.rules import Tensor
+from numtrn.verify import verify
 
 __all__ = ["DEVICES", "gemm", "mp2_pairs", "rank_k", "symm", "trmm", "trsm"]
 
@@ -114,9 +116,13 @@ def _offered(block: OpenBlock, operator: str, a: Tensor, b: Tensor) -> Tensor | 
         return None
     assert isinstance(plan, Plan)
     left, right = a.reshape(batch, m, k), b.reshape(batch, k, n)
-    with suspended():
+    with suspended():  # what is computed on the way is not to be caught
         done = dispatch.account_in(block, plan, partial(_launched, plan, left, right, block.target))
-    return None if done is None else done.value.to(a.dtype).reshape(*a.shape[:-1], n)
+        if done is None:
+            return None
+        if block.options.verify:
+            _verified(plan, left, right, done)
+    return done.value.to(a.dtype).reshape(*a.shape[:-1], n)
 
 
 def _unserved(plan: AnyPlan, a: Tensor) -> str:
@@ -139,9 +145,11 @@ def _launched(plan: Plan, a: Tensor, b: Tensor, target: Target) -> _Done:
         parts = [launch(target, t, left.piece(i, row, k), right.piece(i, column, k)) for k in depths]
         return sum(parts[1:], start=parts[0]).reshape(t.batch, t.m, t.n)
 
-    whole = [torch.cat([torch.cat([block(i, r, c) for c in columns], 2) for r in rows], 1) for i in batches]
+    whole = _joined(
+        0, (_joined(1, (_joined(2, (block(i, r, c) for c in columns)) for r in rows)) for i in batches)
+    )
     return _Done(
-        value=torch.cat(whole)[: a.shape[0], : a.shape[1], : b.shape[2]].contiguous(),
+        value=_in_order(_part(whole, (0, 0, 0), (*a.shape[:2], b.shape[2]))),
         launches=t.launches,
         bytes=0,
         slices=None,
@@ -151,6 +159,13 @@ def _launched(plan: Plan, a: Tensor, b: Tensor, target: Target) -> _Done:
         underflow=0.0,
         note="operands and result are tensors of the device",
     )
+
+
+def _verified(plan: Plan, left: Tensor, right: Tensor, done: _Done) -> None:
+    """Compare with NumPy on the host, to which all of it is copied."""
+    a, b, value = (x.float().cpu().numpy() for x in (left, right, done.value))
+    figures = {figure.name: getattr(done, figure.name) for figure in fields(Account)}
+    verify(plan, Operands(inputs=(a, b)), Outcome(value=value, **figures))
 
 
 class _Side:
@@ -166,11 +181,28 @@ class _Side:
 
     def piece(self, *place: int) -> Tensor:
         """Stacked along the rows, or where these are neighbours in memory, along k."""
-        found = self._padded
-        for axis, (number, size) in enumerate(zip(place, self._shape, strict=True)):
-            found = found.narrow(axis, number * size, size)
+        found = _part(self._padded, place, self._shape)
         found = found if self._k_is_fast else found.mT
-        return found.reshape(-1, found.shape[-1]).contiguous()
+        return _in_order(found.reshape(-1, found.shape[-1]))
+
+
+def _part(tensor: Tensor, place: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    """The part of that shape at a place, counted in such parts."""
+    for axis, (number, size) in enumerate(zip(place, shape, strict=True)):
+        if tensor.shape[axis] != size:
+            tensor = tensor.narrow(axis, number * size, size)
+    return tensor
+
+
+def _joined(axis: int, parts: Iterable[Tensor]) -> Tensor:
+    """Parts beside each other; a single one is not copied."""
+    found = list(parts)
+    return found[0] if len(found) == 1 else torch.cat(found, axis)
+
+
+def _in_order(tensor: Tensor) -> Tensor:
+    """In C order, as launches take operands."""
+    return tensor if tensor.is_contiguous() else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def launch(target: Target, t: Tiling, left: Tensor, right: Tensor) -> Tensor:

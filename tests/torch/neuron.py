@@ -31,6 +31,9 @@ class TensorTarget:
         self.launched = []
         self._interpreter = Interpreter(self.chip)
 
+    def __getattr__(self, name):
+        return getattr(self._interpreter, name)
+
     def keep(self, kernel, arrays, parameters):
         tensors = [array.value for array in arrays]
         for tensor in tensors:

@@ -61,6 +61,17 @@ def test_several_launches(target):
     assert bool(((found.double() - exact).abs() <= bound * size).all())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_verified(dtype, target, monkeypatch):
+    a, b = numbers(2, 40, 50).to(dtype), numbers(2, 50, 30, seed=1).to(dtype)
+    with numtrn.enabled(min_work=0, strict=True, verify=True):
+        device.gemm(a, b)
+    launch = device.launch
+    monkeypatch.setattr(device, "launch", lambda *given: launch(*given) + 0.5)
+    with numtrn.enabled(min_work=0, strict=True, verify=True), pytest.raises(numtrn.VerificationError):
+        device.gemm(a, b)
+
+
 @pytest.mark.parametrize("name", ["rank_k", "symm", "trmm"])
 def test_structured_products_are_products_like_any_other(name, target):
     square, b = numbers(40, 40), numbers(40, 30)
