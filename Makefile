@@ -3,13 +3,14 @@ PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 VENV126 := .venv-numpy126
+VENVTORCH := .venv-torch
 PIP     := -m pip install --quiet --disable-pip-version-check
 
 # The interpreter makes many products of moderate size: a second BLAS thread gains next to nothing on them, and
 # costs a factor of ten and more where another process wants the second core.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-numpy126 test-long fuzz accuracy backward memory compat conformance outside check bench wheel clean
+.PHONY: help demo test test-numpy126 test-torch test-long fuzz accuracy backward memory compat conformance outside check bench wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +33,12 @@ $(VENV126)/.test: $(SOURCES)
 	$(VENV126)/bin/python $(PIP) -e '.[test]' 'numpy==1.26.4' 'scipy>=1.11,<1.14'
 	touch $@
 
+$(VENVTORCH)/.test: $(SOURCES)
+	test -x $(VENVTORCH)/bin/python || $(PYTHON) -m venv $(VENVTORCH)
+	$(VENVTORCH)/bin/python $(PIP) 'torch==2.13.0'
+	$(VENVTORCH)/bin/python $(PIP) -e '.[test]'
+	touch $@
+
 demo: $(VENV)/.run ## set up, and run the main job: DF-MP2 energies through kernels
 	$(BIN)/python -m numtrn demo
 
@@ -40,6 +47,9 @@ test: $(VENV)/.dev ## set up, and run the project's tests
 
 test-numpy126: $(VENV126)/.test ## the same tests with NumPy 1.26
 	$(VENV126)/bin/python -m pytest -m 'not long'
+
+test-torch: $(VENVTORCH)/.test ## the tests of numtrn.torch, with PyTorch
+	$(VENVTORCH)/bin/python -m pytest tests/torch
 
 test-long: $(VENV)/.dev ## the tests that take more than a minute each
 	$(BIN)/python -m pytest -m long
@@ -83,4 +93,4 @@ wheel: $(VENV)/.dev ## build the wheel and try it in a clean environment
 	sh .ci/wheel
 
 clean: ## remove environments and what was built
-	rm -rf $(VENV) $(VENV126) build dist *.egg-info numtrn/*.so numtrn/intercept/*.so numtrn/precision/*.so
+	rm -rf $(VENV) $(VENV126) $(VENVTORCH) build dist *.egg-info numtrn/*.so numtrn/intercept/*.so numtrn/precision/*.so

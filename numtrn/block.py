@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numtrn.options import Options
@@ -19,7 +19,7 @@ from numtrn.residency import Shelf
 from numtrn.session import Session
 from numtrn.targets.base import Target
 
-__all__ = ["OpenBlock", "current", "suspended", "variable"]
+__all__ = ["OpenBlock", "current", "resumed", "suspended", "variable"]
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +60,20 @@ def suspended() -> Iterator[None]:
     before = variable.get()
     try:
         variable.set(None)
+        yield
+    finally:
+        variable.set(before)
+
+
+@contextmanager
+def resumed(block: OpenBlock | None) -> Iterator[None]:
+    """Have this thread go on in a block that another one has open, and waits; its own comes first."""
+    if block is None or not block.alive or current() is not None:
+        yield
+        return
+    before = variable.get()
+    try:
+        variable.set(replace(block, thread=threading.get_ident()))
         yield
     finally:
         variable.set(before)

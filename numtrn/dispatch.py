@@ -25,10 +25,13 @@ from numtrn.session import Call
 from numtrn.targets import health
 from numtrn.verify import verify
 
-__all__ = ["Computed", "announce", "attempt_in", "keep_in", "offer", "offer_in", "refuse_in"]
+__all__ = ["Computed", "account_in", "announce", "attempt_in", "keep_in", "offer", "offer_in", "refuse_in"]
 
-NOT_THE_USERS = ("numtrn", "numpy", "scipy", "pyscf")
+NOT_THE_USERS = ("numtrn", "numpy", "scipy", "pyscf", "torch")
 """Packages whose frames lie between the user's line and ours."""
+
+
+T = TypeVar("T", bound=Account)
 
 
 class Computed(NamedTuple):
@@ -175,6 +178,12 @@ def _accounted(block: OpenBlock, kept: Kept, call: Call) -> Held:
     return kept.held
 
 
+def account_in(block: OpenBlock, plan: AnyPlan, compute: Callable[[], T]) -> T | None:
+    """A call that others than `numtrn.launch` carry out, with the same record, warnings and errors."""
+    done = _tried(block, plan, compute)
+    return None if done is None else done.account
+
+
 def refuse_in(block: OpenBlock, request: Request, reason: str) -> None:
     """Record that NumPy computes a request, and why."""
     _record(block, request, reason=reason)
@@ -199,9 +208,6 @@ def _borrowed(block: OpenBlock, operands: Operands) -> tuple[Borrowed, ...]:
     if block.lent is None:
         return ()
     return tuple(Borrowed(x, block.lent) for x in operands.inputs if x.size)
-
-
-T = TypeVar("T", bound=Account)
 
 
 class _Done(NamedTuple, Generic[T]):
