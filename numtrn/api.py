@@ -80,9 +80,16 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         min_work: int | None = UNSET,
         strict: bool = UNSET,
         verify: bool = UNSET,
+        shapes: str | None = UNSET,
     ) -> None:
         self._options = resolve(
-            target=target, chip=chip, precision=precision, min_work=min_work, strict=strict, verify=verify
+            target=target,
+            chip=chip,
+            precision=precision,
+            min_work=min_work,
+            strict=strict,
+            verify=verify,
+            shapes=shapes,
         )
         self._target = select(self._options.target, self._options.chip)
         self._opened: list[OpenBlock] = []
