@@ -230,6 +230,8 @@ def _record(
             bound=_bound(plan, outcome),
             host_work=outcome.host_work,
             copied=outcome.copied,
+            programs=outcome.programs,
+            cold=outcome.compiled,
             work=_work(plan),
         )
     block.session.record(call)

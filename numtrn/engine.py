@@ -27,6 +27,7 @@ from numtrn.request import Array, Structure, k_is_fast
 from numtrn.residency import Memory, owner_of, place_name
 from numtrn.structured import STORED, STRUCTURES, multiply, solve
 from numtrn.targets import Resident, Target
+from numtrn.targets.programs import Program, program_of, record_of
 
 __all__ = ["KernelEngine", "group_of"]
 
@@ -66,6 +67,8 @@ class KernelEngine:
         What arrays call the target's device.
     launches, bytes
         Kernel launches, and bytes moved to the target and back.
+    programs, compiled
+        Distinct programs of these launches, and how many of them this machine is not known to have compiled.
     copied
         Bytes that the host made of operands of plain products, where a launch could not take them as they
         lie: of another dtype, of an extent that is not the launch's, or with gaps in memory.
@@ -80,6 +83,8 @@ class KernelEngine:
         self.place_name = place_name(target.name)
         self.launches = 0
         self.bytes = 0
+        self.programs: dict[Program, None] = {}
+        self.compiled = 0
         self.copied = 0
         self.form = ""
 
@@ -279,7 +284,9 @@ class KernelEngine:
     ) -> tuple[Resident, ...]:
         """Launch a kernel whose results stay on the target."""
         self._count(arrays)
-        return self._target.keep(kernel, arrays, parameters)
+        kept = self._target.keep(kernel, arrays, parameters)
+        self._note(kernel, arrays, parameters)
+        return kept
 
     def fetch(self, resident: Resident) -> Array:
         """What a kernel left on the target."""
@@ -297,6 +304,7 @@ class KernelEngine:
         """
         self._count(arrays)
         part = self.checked(t, self._target.launch(t.kernel, arrays, t.parameters), dtype)
+        self._note(t.kernel, arrays, t.parameters)
         self.bytes += part.nbytes
         return part
 
@@ -314,6 +322,12 @@ class KernelEngine:
                 f"{self._target.name} gave {part.shape} {part.dtype.name}"
             )
         return part
+
+    def _note(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> None:
+        program = program_of(kernel, arrays, parameters)
+        if program not in self.programs:
+            self.programs[program] = None
+            self.compiled += record_of(self._target).add(program)
 
     def _count(self, arrays: Sequence[Array | Resident]) -> None:
         self.launches += 1
@@ -526,7 +540,14 @@ class _Planes:
         """What words depend on beside their source."""
         words, t = self._sides[want.side], self._t
         extents = t.batch, (t.m, t.n)[want.side], t.k
-        return "words", words.parts, words.slices, words.k_is_fast, _starts((want.batch, want.rows, want.k)), extents
+        return (
+            "words",
+            words.parts,
+            words.slices,
+            words.k_is_fast,
+            _starts((want.batch, want.rows, want.k)),
+            extents,
+        )
 
     def make_all(self) -> bool:
         """Make all planes before the first launch; False, and nothing made, where not all can be kept."""

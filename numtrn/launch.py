@@ -23,6 +23,7 @@ from numtrn.request import Array, Operands
 from numtrn.residency import Held, Matrix, Memory
 from numtrn.resident import run_resident
 from numtrn.targets import Target
+from numtrn.targets.programs import Program
 
 __all__ = ["Account", "Kept", "Outcome", "launch", "launch_resident"]
 
@@ -54,6 +55,8 @@ class Account:
         Multiply-adds of a contraction's steps that NumPy computed.
     copied
         Bytes of operands that the host copied to lay them out for kernels; making words of float64 is none.
+    programs, compiled
+        Distinct programs launched, and how many of them this machine was not known to have compiled.
     """
 
     launches: int
@@ -65,6 +68,8 @@ class Account:
     note: str
     host_work: int = 0
     copied: int = 0
+    programs: frozenset[Program] = frozenset()
+    compiled: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,6 +159,8 @@ def launch_resident(
         underflow=0.0,
         note="the result stays on the target",
         copied=engine.copied,
+        programs=frozenset(engine.programs),
+        compiled=engine.compiled,
     )
 
 
@@ -170,4 +177,6 @@ def _outcome(
         underflow=computed.underflow,
         note=computed.note,
         copied=engine.copied,
+        programs=frozenset(engine.programs),
+        compiled=engine.compiled,
     )

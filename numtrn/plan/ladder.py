@@ -41,6 +41,7 @@ from numtrn.request import MIRRORED, Structure
 
 __all__ = ["DIGITS", "EXTENTS", "GUARDS", "KARATSUBA", "Cutting", "Rung", "rounded"]
 
+
 class Rung(NamedTuple):
     """One launch shape of a product of digits."""
 
@@ -73,7 +74,7 @@ LOWER_FROM = 1024
 GUARDS = ((256, 512, 2048), (2048, 128, 8192), (2048, 2048, 8192))
 """M, K and N for ``least_product``, one pair a launch."""
 
-EXTENTS = (128, 512, 2048, 4096)
+EXTENTS = (128, 512, 1024, 2048, 4096)
 """To which the extents of kernels of plain operands are rounded up."""
 
 BATCHES = (1, 16)
@@ -84,7 +85,7 @@ def rounded(extent: int) -> int:
     """The least of `EXTENTS` that holds an extent; beyond the largest a multiple of that.
 
     >>> rounded(93), rounded(600), rounded(5000)
-    (128, 2048, 8192)
+    (128, 1024, 8192)
     """
     most = EXTENTS[-1]
     return next((size for size in EXTENTS if extent <= size), ceil(extent / most) * most)
