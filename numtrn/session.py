@@ -59,7 +59,7 @@ class Call:
     programs
         Distinct programs (a kernel, its parameters, the shapes and types of its operands) of the launches.
     cold
-        How many of them were compiled in this call, never before on this machine; 0 where nothing is compiled.
+        How many of them were compiled in this call and never before on this machine.
     """
 
     function: str

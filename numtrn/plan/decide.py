@@ -15,8 +15,8 @@ from numtrn.plan import host, mp2
 from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, promise, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
-from numtrn.plan.mp2 import Mp2Plan
 from numtrn.plan.ladder import Cutting
+from numtrn.plan.mp2 import Mp2Plan
 from numtrn.plan.path import order
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.stages import ContractionPlan, Stage, Undecided, walk

@@ -1,8 +1,8 @@
 """The few launch shapes of a target that compiles: a product is cut and padded into them, whatever its own.
 
-Compiling takes minutes, and a program is one shape. So there are two policies: "fine", where every product has
-the shape that suits it best, and "few", where launches have the shapes listed here. Of several that would do,
-the one with the least predicted time is taken. A product of digits may take more digits than asked for; its
+Compiling takes minutes, and a program is one shape. So there are two policies: "fine", where every product
+has the shape that suits it best, and "few", where launches have the shapes listed here. Of several that would
+do, the one with the least predicted time is taken. A product of digits may take more digits than asked for; its
 words always have k outermost, so that one program makes the planes of both operands of a square launch.
 
 What a launch of a shape holds is for the modules that know the kernels (`numtrn.plan.words` and so on): every
