@@ -57,15 +57,17 @@ DIGITS = (
     Rung(1, 128, 512, 1536, 16),
     Rung(1, 512, 512, 512, 16),
     Rung(16, 128, 128, 128, 16),
-    Rung(1, 1024, 1024, 1024, 16),
+    Rung(1, 1024, 2048, 1024, 16),
+    Rung(1, 512, 3072, 1024, 16),
     Rung(1, 256, 256, 256, 8),
     Rung(1, 1024, 1024, 1024, 8),
     Rung(1, 2048, 2048, 2048, 8),
+    Rung(1, 2048, 2560, 2048, 8),
 )
 """For ``sliced_gemm``. Sixteen digits are the most that any data ask for. At sizes where a launch's fixed
 cost and the link are what is paid for, they cost little more than eight (``benchmarks/programs.py``)."""
 
-KARATSUBA = (Rung(1, 2048, 2048, 2048, 8),)
+KARATSUBA = (Rung(1, 2048, 2048, 2048, 8), Rung(1, 2048, 3072, 2048, 8))
 """For ``karatsuba_gemm``, where sizes and data allow it."""
 
 LOWER_FROM = 1024
