@@ -2,8 +2,8 @@
 
 Compiling takes minutes, and a program is one shape. So there are two policies: "fine", where every product
 has the shape that suits it best, and "few", where launches have the shapes listed here. Of several that would
-do, the one with the least predicted time is taken. A product of digits may take more digits than asked for; its
-words always have k outermost, so that one program makes the planes of both operands of a square launch.
+do, the one with the least predicted time is taken. A product of digits may take more digits than asked for;
+its words always have k outermost, so that one program makes the planes of both operands of a square launch.
 
 What a launch of a shape holds is for the modules that know the kernels (`numtrn.plan.words` and so on): every
 shape listed is one that they leave as it is. Functions of plain integers.
