@@ -303,6 +303,8 @@ def _record(
             host_work=outcome.host_work,
             copied=outcome.copied,
             saved=outcome.saved,
+            programs=outcome.programs,
+            cold=outcome.compiled,
             work=_work(plan),
         )
     block.session.record(call)

@@ -23,6 +23,7 @@ from numtrn.request import Array, Operands
 from numtrn.residency import Held, Matrix, Source
 from numtrn.resident import run_resident
 from numtrn.targets import Target
+from numtrn.targets.programs import Program
 
 __all__ = ["Account", "Kept", "Outcome", "launch", "launch_resident"]
 
@@ -56,6 +57,8 @@ class Account:
         Bytes of operands that the host copied to lay them out for kernels; making words of float64 is none.
     saved
         Bytes of operands that were not moved, because the target had them.
+    programs, compiled
+        Distinct programs launched, and how many of them this machine was not known to have compiled.
     """
 
     launches: int
@@ -68,6 +71,8 @@ class Account:
     host_work: int = 0
     copied: int = 0
     saved: int = 0
+    programs: frozenset[Program] = frozenset()
+    compiled: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +120,7 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
     Exception
         Whatever the target raises.
     """
-    engine = KernelEngine(target, operands.memories)
+    engine = KernelEngine(target, operands.memories, plan.shapes)
     if isinstance(plan, BlockedPlan):
         blocked = run_blocked(plan, operands, engine)
         return _outcome(engine, blocked.value, blocked)
@@ -145,7 +150,7 @@ def launch_resident(
     Exception
         Whatever the target raises.
     """
-    engine = KernelEngine(target, memories)
+    engine = KernelEngine(target, memories, plan.shapes)
     held = run_resident(plan, left, right, engine)
     return Kept(
         held=held,
@@ -158,6 +163,8 @@ def launch_resident(
         note="the result stays on the target",
         copied=engine.copied,
         saved=engine.saved,
+        programs=frozenset(engine.programs),
+        compiled=engine.compiled,
     )
 
 
@@ -175,4 +182,6 @@ def _outcome(
         note=computed.note,
         copied=engine.copied,
         saved=engine.saved,
+        programs=frozenset(engine.programs),
+        compiled=engine.compiled,
     )
