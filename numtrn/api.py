@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from numtrn import array, intercept
+from numtrn import array, dispatch, intercept
 from numtrn.block import OpenBlock, current, variable
 from numtrn.options import UNSET, from_environment, resolve
 from numtrn.plan import AnyPlan, Refusal, make_plan, threshold
 from numtrn.residency import Shelf
 from numtrn.session import Session
-from numtrn.targets import select
+from numtrn.targets import Counters, Target, select
 from numtrn.verdict import refusals
 
 __all__ = ["asarray", "enabled", "explain"]
@@ -97,9 +98,12 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             keep=keep,
         )
         self._target = select(self._options.target, self._options.chip)
+        # On hardware the chip is the device's.
+        self._options = replace(self._options, chip=self._target.chip.name)
         self._opened: list[OpenBlock] = []
 
     def __enter__(self) -> Session:
+        dispatch.announce(self._target.name, self._options.strict)
         layers = intercept.install()
         parent = current()
         least = threshold(self._options, self._target.name)
@@ -111,6 +115,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             parent=parent.session if parent else None,
             small=functools.partial(intercept.small_calls, gate),
             blind=[f"{layer.name}: {layer.reason}" for layer in layers if not layer.on],
+            counters=functools.partial(_counted_since, self._target, self._target.counters),
         )
         block = OpenBlock(
             options=self._options,
@@ -130,6 +135,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         block = self._newest_here()
         block.alive = False
         block.lent = None
+        block.session.settle()
         intercept.leave(block.gate)
         if variable.get() is block:
             variable.set(current())
@@ -173,6 +179,11 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
 
     def __repr__(self) -> str:
         return f"<numtrn.enabled {self._options}>"
+
+
+def _counted_since(target: Target, before: Counters) -> Counters:
+    """What a target did since a block was opened."""
+    return target.counters.since(before)
 
 
 def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyPlan | Refusal:

@@ -36,6 +36,7 @@ __all__ = [
     "norms_of",
     "owner_of",
     "place_name",
+    "release",
 ]
 
 BUDGET = 4 * 2**30
@@ -100,6 +101,12 @@ class Shelf:
             self._pieces.clear()
             self.bytes = 0
 
+    def empty(self) -> int:
+        with self._lock:
+            freed, self.bytes = self.bytes, 0
+            self._pieces.clear()
+            return freed
+
     def holds(self, owner: int) -> bool:
         """Whether there is a piece of a memory."""
         with self._lock:
@@ -113,6 +120,12 @@ _numbers = count()
 def _drop(owner: int) -> None:
     for shelf in list(_shelves.values()):
         shelf.drop(owner)
+
+
+def release(place: str) -> int:
+    """Forget what a target holds of operands, all of which the host has too; gives the bytes."""
+    shelf = _shelves.get(place)
+    return 0 if shelf is None else shelf.empty()
 
 
 class Memory:

@@ -1,7 +1,7 @@
 """Where kernels run: the embedded interpreter, the official simulator, or Neuron hardware.
 
 One small interface (`numtrn.targets.base.Target`), the same kernels. Only this package loads kernels, and
-only ``simulator.py`` and ``neuron.py`` import the real ``nki``.
+only ``launchers.py``, ``simulator.py`` and ``tensors.py`` import the real ``nki`` or torch, when used.
 """
 
 from __future__ import annotations
@@ -11,26 +11,33 @@ import os
 from numtrn.errors import TargetUnavailableError
 from numtrn.machine import CHIPS, Chip
 from numtrn.targets import detect
-from numtrn.targets.base import Resident, Target
+from numtrn.targets.base import Counters, Resident, Target
 
-__all__ = ["Resident", "Target", "availability", "select"]
+__all__ = ["Counters", "Resident", "Target", "availability", "select"]
 
 SIMULATOR_VARIABLE = "NKI_SIMULATOR"
 
 
 def availability() -> dict[str, str]:
-    """Why each target cannot be used on this machine; an empty string where it can."""
-    problem = detect.nki_problem()
+    """Why each target cannot be used on this machine; an empty string where it can.
+
+    Raises
+    ------
+    ValueError
+        For an unknown launcher in ``NUMTRN_LAUNCHER``.
+    """
+    from numtrn.targets import neuron  # here, because most blocks need none of it
+
     devices = "" if detect.neuron_devices() else "no Neuron device (/dev/neuron*) on this machine"
     return {
-        "neuron": "; ".join(filter(None, (devices, problem))),
-        "simulator": problem,
+        "neuron": "; ".join(filter(None, (devices, neuron.problem()))),
+        "simulator": detect.nki_problem(),
         "interpreter": "",
     }
 
 
 def select(target: str, chip: str) -> Target:
-    """The target that a block uses.
+    """The target that a block uses. On hardware its chip is the device's, where the driver tells it.
 
     ``"auto"`` takes Neuron hardware where it can be used, else the official simulator where the real
     ``nki`` is installed and ``NKI_SIMULATOR=1`` asks for it, else the embedded interpreter.
@@ -57,7 +64,7 @@ def _make(target: str, chip: Chip) -> Target:
     if target == "neuron":
         from numtrn.targets.neuron import Neuron
 
-        return Neuron(chip)
+        return Neuron(CHIPS[detect.device_chip() or chip.name])
     if target == "simulator":
         from numtrn.targets.simulator import Simulator
 

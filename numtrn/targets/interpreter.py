@@ -12,7 +12,7 @@ from typing import Any
 from numtrn import interp
 from numtrn.machine import Chip
 from numtrn.request import Array
-from numtrn.targets.base import Resident, carried
+from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
 from numtrn.targets.load import load_kernel
 
 __all__ = ["Interpreter"]
@@ -30,6 +30,12 @@ class Interpreter:
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
+        self._counted = Counted()
+
+    @property
+    def counters(self) -> Counters:
+        """What it ran; nothing moves, as it has no memory of its own."""
+        return self._counted.now()
 
     def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
@@ -40,9 +46,11 @@ class Interpreter:
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
     ) -> tuple[Resident, ...]:
         """Run one kernel and keep its results; see `numtrn.targets.base.Target.keep`."""
-        run = interp.simulate(_kernel(kernel), (*carried(arrays), *parameters), chip=self.chip)
+        values = carried(arrays)
+        run = interp.simulate(_kernel(kernel), (*values, *parameters), chip=self.chip)
+        self._counted.launched(program_of(kernel, values, parameters))
         outputs = run.outputs if isinstance(run.outputs, tuple) else (run.outputs,)
-        return tuple(Resident(output) for output in outputs)
+        return tuple(Resident(output, kernel) for output in outputs)
 
     def place(self, array: Array) -> Resident:
         """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""

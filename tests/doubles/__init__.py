@@ -21,9 +21,12 @@ PLACEHOLDERS = {"nki": "0.0.1", "torch-neuronx": "1.0.0", "neuronx-cc": "1.0.0"}
 """Empty packages of these names, as PyPI has them."""
 
 
+_TORCH = util.find_spec("torch") is not None  # before any stand-in is installed
+
+
 def has_torch() -> bool:
     """Whether real torch is installed here."""
-    return util.find_spec("torch") is not None
+    return _TORCH
 
 
 def install(
@@ -61,6 +64,7 @@ def install(
         found = {"torch-neuronx": "2.9.0.2.11", "torch-xla": "2.9.0", "libneuronxla": "2.2.14584", **found}
         if standin if standin is not None else not has_torch():
             _link(site, "standin/torch")
+            found = {"torch": "2.9.0", **found}
     for name, version in found.items():
         describe(site, name, version)
     return site
@@ -103,7 +107,10 @@ def fake_root(
             (home / file).parent.mkdir(parents=True, exist_ok=True)
             (home / file).write_text(f"{text}\n")
         for core in range(cores):
-            (home / f"neuron_core{core}").mkdir()
+            for counter in ("status/success", "other_info/nc_time_in_use"):
+                file = home / f"neuron_core{core}/stats/{counter}/total"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text("0\n")
     if devices:
         (root / "sys/module/neuron").mkdir(parents=True, exist_ok=True)
         (root / "sys/module/neuron/version").write_text("2.26.5.0\n")

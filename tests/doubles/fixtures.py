@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from numtrn.targets import detect, health
 from tests.doubles import fake_root, has_torch, install
 
 NEURON_VARIABLES = ("NKI_", "NEURON_", "PJRT_", "XLA_", "NUMTRN_LAUNCHER")
@@ -81,6 +82,10 @@ def neuron_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any
         _forget()
         monkeypatch.syspath_prepend(str(site))
         monkeypatch.setenv("NEURON_DOUBLE_CHIP", chip)
+        monkeypatch.setenv("NEURON_DOUBLE_SYS", str(root / "sys"))
+        for name in ("NEURON_LOGICAL_NC_CONFIG", "NEURON_CC_FLAGS"):  # launchers may set them; undone then
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
         monkeypatch.setenv("NEURON_COMPILE_CACHE_URL", str(tmp_path / "neuron-compile-cache"))
         monkeypatch.setenv("NUMTRN_CACHE_DIR", str(tmp_path / "cache"))
         monkeypatch.setenv("PATH", f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}")
@@ -94,18 +99,13 @@ def neuron_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any
         sys.modules["torch_xla"].uninstall()
     _forget()
     forget_kernels()
+    health.forget()
 
 
 def see(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     """Have detection look below another root."""
-    from numtrn.targets import detect
-
-    monkeypatch.setattr(detect, "DEV", str(root / "dev"), raising=False)
-    monkeypatch.setattr(detect, "SYS", str(root / "sys"), raising=False)
-    for function in (detect.neuron_devices, detect.device_identity):
-        name = "dev" if function is detect.neuron_devices else "sys"
-        if function.__defaults__ in (("/dev",), ("/sys",)):
-            monkeypatch.setattr(function, "__defaults__", (str(root / name),))
+    monkeypatch.setattr(detect, "DEV", str(root / "dev"))
+    monkeypatch.setattr(detect, "SYS", str(root / "sys"))
 
 
 def forget_kernels() -> None:

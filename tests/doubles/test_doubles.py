@@ -57,6 +57,7 @@ def one_core(monkeypatch, neuron_host):  # noqa: F811
     def make(**how):
         host = neuron_host(**how)
         monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", "1")
+        monkeypatch.setenv("NEURON_CC_FLAGS", "--lnc=1")
         return host
 
     return make

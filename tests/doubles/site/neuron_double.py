@@ -215,6 +215,7 @@ class Device:
             if kind:
                 self.dead = kind in FATAL
                 raise runtime_failure(*LAUNCH_FAILURES[kind])
+            _drivers_count()
 
     def _injected(self, kinds: dict[str, object], kernel: str) -> str | None:
         due = [failure.kind for failure in self.failures if failure.kind in kinds and failure.due(kernel)]
@@ -241,6 +242,22 @@ def event(what: str, **about: object) -> None:
     if path:
         with Path(path).open("a") as file:
             file.write(json.dumps({"event": what, "pid": os.getpid(), **about}) + "\n")
+
+
+MICROSECONDS = 250
+"""What the driver says each execution took."""
+
+
+def _drivers_count() -> None:
+    """One execution more in the driver's files below ``NEURON_DOUBLE_SYS``, if that is set."""
+    root = os.environ.get("NEURON_DOUBLE_SYS")
+    if not root:
+        return
+    stats = Path(root, "devices/virtual/neuron_device/neuron0/neuron_core0/stats")
+    for name, more in (("status/success", 1), ("other_info/nc_time_in_use", MICROSECONDS)):
+        file = stats / name / "total"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{int(file.read_text()) + more if file.exists() else more}\n")
 
 
 device = Device()

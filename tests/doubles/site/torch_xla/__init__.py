@@ -9,6 +9,8 @@ asked for. Host memory that was sent must not change until then.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import weakref
 from importlib import metadata
 from typing import Any
@@ -86,6 +88,7 @@ def sync(wait: bool = False, reset_scope: bool = True) -> None:
         wires = [numbers.setdefault(id(state), len(numbers)) for state in (*inputs, *outputs)]
         text.append(f"{name} {key} {wires}")
     kernels = [name for name, *_ in operations]
+    _check_flags()
     graph = "+".join(kernels) + "-" + hashlib.sha256("\n".join(text).encode()).hexdigest()
     double.device.compile(graph, kernels[-1])
     failure: Exception | None = None
@@ -100,6 +103,21 @@ def sync(wait: bool = False, reset_scope: bool = True) -> None:
             state.pending, state.failure = False, failure
     if wait and failure is not None:
         raise failure
+
+
+def _check_flags() -> None:
+    """Graphs are compiled for as many cores as the runtime joins; on trn2 the compiler's default is two.
+
+    ``about-neuron/arch/neuron-features/logical-neuroncore-config.rst``.
+    """
+    if double.chip_of_device() == "trn1":
+        return
+    found = re.search(r"-(?:lnc|-lnc|-logical-nc-config)[= ](\d)", os.environ.get("NEURON_CC_FLAGS", ""))
+    told = int(found.group(1)) if found else 2
+    if told != double.device.start():
+        raise double.runtime_failure(
+            "NRT_INVALID", f"a graph compiled with -lnc {told}, runtime has {double.device.lnc}"
+        )
 
 
 def _check_host() -> None:
