@@ -9,7 +9,8 @@ from math import prod
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from numtrn.machine import CHIPS, Chip
+from numtrn import profile
+from numtrn.machine import Chip
 from numtrn.options import Options
 from numtrn.plan import host, mp2
 from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, promise, steps
@@ -53,7 +54,7 @@ def threshold(options: Options, target: str) -> float:
         return float(options.min_work)
     if target != "neuron":
         return float(DEFAULT_MIN_WORK)
-    chip = CHIPS[options.chip]
+    chip = profile.chip(options.chip, target)
     return max(
         DEFAULT_MIN_WORK, (chip.launch_seconds + chip.kernel_seconds) * host.multiply_add_rate("float32")
     )
@@ -130,7 +131,7 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
     _large_enough(gemm.work, options, target)
     if options.min_work is None and min(gemm.m, gemm.n) < THIN:
         raise _RefusedError(f"m = {gemm.m}, n = {gemm.n}: thinner than {THIN}, bound by reading its operands")
-    chip = CHIPS[options.chip]
+    chip = profile.chip(options.chip, target)
     scheme = _scheme(gemm.dtype, options, gemm.k, probed)
     tilings = make_tilings(gemm, scheme, chip)
     prediction = _predict(gemm, scheme, tilings, chip)
@@ -204,7 +205,7 @@ def _blocked(
         raise _RefusedError(
             f"{request.columns} right-hand sides, at most {FEW}: bound by reading the triangular matrix"
         )
-    chip = CHIPS[options.chip]
+    chip = profile.chip(options.chip, target)
     scheme = _scheme(request.dtype, options, request.n, probed)
     direct = TRSM_LIMIT if request.dtype == "float32" and scheme.operand_dtype == "float32" else 0
     block = largest_block(request.n)
@@ -245,7 +246,7 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
     if request.work == 0:
         raise _RefusedError(f"no pairs: nocc {request.nocc}, nvir {request.nvir}")
     _large_enough(request.work, options, target)
-    chip, given = CHIPS[options.chip], not request.naux
+    chip, given = profile.chip(options.chip, target), not request.naux
     scheme = _scheme(request.dtype, options, max(1, request.naux), probed)
     fused = mp2.is_fused(request, scheme)
     if given and not (fused and options.min_work is not None):
@@ -279,7 +280,7 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
 
 def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str) -> Mp2Plan:
     """The plan of the kernel that keeps integrals on the chip."""
-    predicted = mp2.predict_fused(request, scheme, CHIPS[options.chip])
+    predicted = mp2.predict_fused(request, scheme, profile.chip(options.chip, target))
     if predicted is None:
         raise _RefusedError(f"an orbital, {max(request.nvir)} x {request.naux}, does not fit SBUF in fp32")
     prediction, device_bytes = predicted
@@ -343,6 +344,8 @@ def _merit(
         return _Merit(f"{work:,} multiply-adds, the plan's least is {DEFAULT_MIN_WORK:,}")
     numpy_seconds = host.predicted_seconds(work, dtype) + beside
     reason = f"device, link and calls {prediction.total:.2g} s against NumPy {numpy_seconds:.2g} s, predicted"
+    if prediction.measured:
+        reason += f" with this machine's profile of {prediction.measured}"
     if prediction.total >= numpy_seconds:
         raise _RefusedError(reason)
     return _Merit(reason, numpy_seconds)
