@@ -35,7 +35,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         Where kernels run: Neuron hardware, the official simulator, or the embedded interpreter.
         ``"auto"`` takes hardware where there is some, else the interpreter.
     chip : {"trn1", "trn2", "trn3"}, default "trn2"
-        Generation that plans, predictions and the interpreter assume.
+        Generation that plans, predictions and the interpreter assume. On hardware it is the device's own.
     precision : {"full", "fast", "float32", "tfloat32x3", "float16x3", "tfloat32", "bfloat16"} or float
         ``"full"`` gives at least the accuracy of the dtype's own BLAS. A number p from 2 to 2^40 allows
         errors of p u |A||B|, u the dtype's unit roundoff; ``"fast"`` is 2^14 for float64 and complex128.
@@ -59,6 +59,8 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         For an unknown value; the message names the allowed ones.
     TargetUnavailableError
         When the target cannot be used on this machine.
+    KernelError
+        At the start of a strict block whose target has failed for good in this process.
 
     Notes
     -----

@@ -225,7 +225,7 @@ def _tried(block: OpenBlock, plan: AnyPlan, compute: Callable[[], T]) -> _Done[T
 
 
 def _with_room(block: OpenBlock, compute: Callable[[], T]) -> tuple[T, str]:
-    """What was computed, once more where the device's memory did not suffice but operands could go; a note."""
+    """What was computed, at a second try where the device's memory did not suffice for the first; a note."""
     try:
         return compute(), ""
     except ResourceExhaustedError:

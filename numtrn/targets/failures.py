@@ -4,8 +4,9 @@ Exceptions of nki, torch_xla and the runtime have no documented types: only code
 so these are looked for. Sources, in ``aws-neuron/aws-neuron-sdk``:
 
 * STATUS ``neuron-runtime/api/nrt_status.rst``, TROUBLE ``neuron-runtime/nrt-troubleshoot.rst``,
-* NRTPY ``neuron-runtime/nrtpy/nrtpy-troubleshooting.rst``, MEMORY ``neuron-runtime/explore/device-memory.rst``,
-* ASYNC ``neuron-runtime/api/nrt-async-api-best-practices.rst``, CODES ``compiler/error-codes/``,
+* NRTPY ``neuron-runtime/nrtpy/nrtpy-troubleshooting.rst``, CODES ``compiler/error-codes/``,
+* ASYNC ``neuron-runtime/api/nrt-async-api-best-practices.rst``,
+* MEMORY ``neuron-runtime/explore/device-memory.rst``,
 * TORCH ``archive/appnotes/torch-neuronx/introducing-pytorch-2-7.rst``.
 
 The form ``nrt_...: status=4`` is that of messages quoted in ``vllm-project/vllm`` issue 12443 and

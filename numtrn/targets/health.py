@@ -8,11 +8,15 @@ from collections.abc import Hashable
 from numtrn.errors import KernelError
 from numtrn.targets.failures import UNRECOVERABLE
 
-__all__ = ["forget", "note", "refused", "standing"]
+__all__ = ["TRIES", "forget", "note", "refused", "standing", "strike"]
+
+TRIES = 3
+"""Failures of unknown cause after which a program is not tried again."""
 
 _lock = threading.Lock()
 _gone: dict[str, KernelError] = {}
 _programs: dict[tuple[str, Hashable], KernelError] = {}
+_strikes: dict[tuple[str, Hashable], int] = {}
 
 
 def standing(target: str) -> KernelError | None:
@@ -34,8 +38,17 @@ def note(target: str, failure: KernelError, program: Hashable | None = None) -> 
             _programs.setdefault((target, program), failure)
 
 
+def strike(target: str, program: Hashable, failure: KernelError) -> None:
+    """Count a failure of unknown cause; after `TRIES` of them it is remembered as the program's."""
+    with _lock:
+        count = _strikes[target, program] = _strikes.get((target, program), 0) + 1
+        if count >= TRIES:
+            _programs.setdefault((target, program), failure)
+
+
 def forget() -> None:
     """Try everything again: for tests, and after a repair in the same process."""
     with _lock:
         _gone.clear()
         _programs.clear()
+        _strikes.clear()

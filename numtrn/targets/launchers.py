@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Protocol
@@ -34,6 +35,10 @@ def nki_modules() -> dict[str, Any]:
 def jitted(name: str) -> Callable[..., Any]:
     """A kernel with the real ``nki``."""
     return load_kernel(name, nki_modules())
+
+
+_recording = threading.Lock()
+"""Held while a program is recorded: what another thread records meanwhile would be part of it."""
 
 
 class Launcher(Protocol):
@@ -102,8 +107,9 @@ class TorchLauncher:
         launches would be another program (``about-neuron/arch/neuron-features/neuron-caching.rst``: the
         location of the sync changes the graph).
         """
-        given = _tuple(jitted(kernel)(*values, *parameters))
-        self._xla.sync()
+        with _recording:
+            given = _tuple(jitted(kernel)(*values, *parameters))
+            self._xla.sync()
         return given
 
     def bring(self, value: Any) -> Array:

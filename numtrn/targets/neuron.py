@@ -163,6 +163,8 @@ class Neuron:
         """Raise numtrn's exception for what a launch raised, and remember it; return where it is unknown."""
         failure = translated(raw, kernel)
         if failure is None:
+            if program is not None:
+                health.strike(self.name, program, KernelError(f"{type(raw).__name__}: {raw}"))
             return
         if isinstance(failure, DeviceLostError) and health.standing(self.name) is None:
             failure = self._first_cause() or failure
@@ -171,7 +173,7 @@ class Neuron:
             raise failure from raw
 
     def _first_cause(self) -> KernelError | None:
-        """What the earliest failed launch says, of those that were only started; a lost device says no more."""
+        """What the earliest failed launch says, where a lost device says no more than that."""
         recent = list(self._recent)
         self._recent.clear()
         for kernel, reference in recent:

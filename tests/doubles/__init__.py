@@ -55,6 +55,7 @@ def install(
     site.mkdir(parents=True, exist_ok=True)
     found = {"neuronx-cc": "2.22.12471.0", **(versions or {})}
     _link(site, "site/neuron_double.py")
+    _link(site, "site/sitecustomize.py")
     if nki is not None:
         _link(site, "site/nki")
         found["nki"] = nki

@@ -82,7 +82,7 @@ def neuron_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any
         _forget()
         monkeypatch.syspath_prepend(str(site))
         monkeypatch.setenv("NEURON_DOUBLE_CHIP", chip)
-        monkeypatch.setenv("NEURON_DOUBLE_SYS", str(root / "sys"))
+        monkeypatch.setenv("NEURON_DOUBLE_ROOT", str(root))
         for name in ("NEURON_LOGICAL_NC_CONFIG", "NEURON_CC_FLAGS"):  # launchers may set them; undone then
             monkeypatch.setenv(name, "")
             monkeypatch.delenv(name)

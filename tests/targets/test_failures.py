@@ -33,9 +33,11 @@ def test_strict_raises_the_cause_with_advice(hardware, kind):
     hardware.fail(kind)
     error, said, advice = CAUSES[kind]
     c = np.zeros((90, 80))
-    with numtrn.enabled(target="neuron", min_work=0, strict=True) as session:
-        with pytest.raises(error, match=said) as caught:
-            np.matmul(A, B, out=c)
+    with (
+        numtrn.enabled(target="neuron", min_work=0, strict=True) as session,
+        pytest.raises(error, match=said) as caught,
+    ):
+        np.matmul(A, B, out=c)
     assert isinstance(caught.value, numtrn.KernelError)
     assert advice in str(caught.value)
     assert caught.value.__cause__ is not None
@@ -77,9 +79,11 @@ def test_a_target_that_failed_for_good_is_not_tried_again(hardware, kind, quiet)
     assert [call.failed for call in session.calls] == [True, False, False]
     assert "not tried again in this process" in session.calls[1].reason
     assert isinstance(health.standing("neuron"), CAUSES[kind][0])
-    with pytest.warns(numtrn.KernelFallbackWarning, match=r"not tried again.*NumPy computes") as caught:
-        with numtrn.enabled(target="neuron", min_work=0) as later:
-            product = A @ B
+    with (
+        pytest.warns(numtrn.KernelFallbackWarning, match=r"not tried again.*NumPy computes") as caught,
+        numtrn.enabled(target="neuron", min_work=0) as later,
+    ):
+        product = A @ B
     assert caught[0].filename == __file__
     np.testing.assert_allclose(product, A @ B)
     assert later.target == "neuron"  # and not the interpreter, whose time nobody asked for
@@ -123,12 +127,13 @@ def test_out_of_bounds_spoils_nothing_else(hardware, quiet):
 def test_kept_operands_are_dropped_for_room_and_the_launch_is_tried_once_more(hardware, launcher):
     if launcher == "nki":
         hardware.fail("resource_exhausted", at=3, times=1)
-    a, b = (numtrn.asarray(RNG.standard_normal((256, 256)), copy=True) for _ in range(2))
+    given = RNG.standard_normal((2, 256, 256))
+    expected = given[1] @ given[1]
+    a, b = (numtrn.asarray(one, copy=True) for one in given)
     with numtrn.enabled(target="neuron", min_work=0, strict=True) as session:
         a @ a
         if launcher == "torch":
             hardware.capacity = hardware.peak + 1000
-        expected = np.asarray(b) @ np.asarray(b)
         got = np.asarray(b @ b)
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-11)
     reasons = [call.reason for call in session.calls if "dropped for room" in call.reason]
@@ -194,8 +199,28 @@ def test_what_is_unknown_is_a_kernel_error_all_the_same(hardware, monkeypatch):
 
     for one in (launchers.NkiLauncher, launchers.TorchLauncher):
         monkeypatch.setattr(one, "run", broken)
-    with numtrn.enabled(target="neuron", min_work=0, strict=True):
-        with pytest.raises(numtrn.KernelError, match="something else") as caught:
-            A @ B
+    with (
+        numtrn.enabled(target="neuron", min_work=0, strict=True),
+        pytest.raises(numtrn.KernelError, match="something else") as caught,
+    ):
+        A @ B
     assert type(caught.value) is numtrn.KernelError
     assert health.standing("neuron") is None
+
+
+def test_what_is_unknown_is_tried_three_times_and_no_more(hardware, monkeypatch, quiet):
+    from numtrn.targets import launchers
+
+    tried = []
+
+    def broken(self, kernel, values, parameters):
+        tried.append(kernel)
+        raise RuntimeError("something else")
+
+    for one in (launchers.NkiLauncher, launchers.TorchLauncher):
+        monkeypatch.setattr(one, "run", broken)
+    with numtrn.enabled(target="neuron", min_work=0) as session:
+        for _ in range(5):
+            np.testing.assert_allclose(A @ B, np.dot(A, B))
+    assert len(tried) == health.TRIES
+    assert session.counts["failed"] >= 5

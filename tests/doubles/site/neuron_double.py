@@ -17,7 +17,8 @@ demand with the runtime's own codes and texts. Sources are paths in ``aws-neuron
 Environment of the double: ``NEURON_DOUBLE_CHIP`` the chip that is there (trn2); ``NEURON_DOUBLE_FAIL``
 failures, "kind", "kind@3" (third launch or compilation) or "kind@3*2" (third and fourth), several with
 commas; ``NEURON_DOUBLE_LOG`` a file that gets a JSON line for each event; ``NEURON_DOUBLE_BYTES`` the
-device's memory.
+device's memory; ``NEURON_DOUBLE_ROOT`` the root below which detection looks for ``dev`` and ``sys``, in
+processes that find ``sitecustomize`` of the double.
 """
 
 from __future__ import annotations
@@ -249,11 +250,11 @@ MICROSECONDS = 250
 
 
 def _drivers_count() -> None:
-    """One execution more in the driver's files below ``NEURON_DOUBLE_SYS``, if that is set."""
-    root = os.environ.get("NEURON_DOUBLE_SYS")
+    """One execution more in the driver's files below ``NEURON_DOUBLE_ROOT``, if that is set."""
+    root = os.environ.get("NEURON_DOUBLE_ROOT")
     if not root:
         return
-    stats = Path(root, "devices/virtual/neuron_device/neuron0/neuron_core0/stats")
+    stats = Path(root, "sys/devices/virtual/neuron_device/neuron0/neuron_core0/stats")
     for name, more in (("status/success", 1), ("other_info/nc_time_in_use", MICROSECONDS)):
         file = stats / name / "total"
         file.parent.mkdir(parents=True, exist_ok=True)
