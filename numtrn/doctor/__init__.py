@@ -69,7 +69,9 @@ def main(probing: bool = False, report: str | None = None) -> int:
             for text in texts:
                 print(f"  {text}")
         if report is not None:
-            write(Path(report), {"sections": sections, **body})
+            # Tables break words, and paths in them, at their columns; what they show is in the body.
+            texts = {title: texts for title, texts in sections.items() if title not in ("probe", "kernels")}
+            write(Path(report), {"sections": texts, **body})
             print(f"report written to {report}; docs/hardware.md says how to send it")
     except ReportError as problem:
         print(f"numtrn doctor: {problem}", file=sys.stderr)

@@ -7,8 +7,9 @@ of the simulator are not a device's: they are shown as what they are, and no fig
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -23,7 +24,7 @@ from numtrn.plan.tiling import Tiling, tile_gemm
 from numtrn.plan.words import tile_words
 from numtrn.profile import Figures, plausible
 from numtrn.request import Array
-from numtrn.targets import Resident, Target
+from numtrn.targets import Target
 from numtrn.targets.load import load_kernel
 
 __all__ = ["KernelTime", "Measured", "lines", "measure"]
@@ -225,18 +226,21 @@ def _by_placing(target: Target) -> tuple[Crossings, Rates]:
     ways, backs = [], []
     for size in PLACED:
         array = np.ones(size // 4, np.float32).reshape(128, -1)
-        placed: list[Resident] = []
-
-        def both(array: Array = array, placed: list[Resident] = placed) -> None:
-            placed[:] = [target.place(array)]
-            target.fetch(placed[0])
-
-        both_ways = min(_seconds(both) for _ in range(REPEATS))
-        back = min(_seconds(lambda placed=placed: target.fetch(placed[0])) for _ in range(REPEATS))  # type: ignore[misc]
-        found += [(size, size, both_ways), (0, size, back)]
-        ways.append(both_ways - back)
+        both, back = (min(times) for times in zip(*_round_trips(target, array), strict=True))
+        found += [(size, size, both), (0, size, back)]
+        ways.append(both - back)
         backs.append(back)
     return tuple(found), (_rate(PLACED, ways), _rate(PLACED, backs))
+
+
+def _round_trips(target: Target, array: Array) -> Iterator[tuple[float, float]]:
+    """Seconds there and back, and back again."""
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        placed = target.place(array)
+        target.fetch(placed)
+        both = time.perf_counter() - start
+        yield both, _seconds(partial(target.fetch, placed))
 
 
 def _rate(sizes: Sequence[int], seconds: Sequence[float]) -> float | None:
@@ -346,15 +350,7 @@ def lines(measured: Measured) -> list[str]:
         ("link to the device", chip.link_in_bytes_per_second, found.link_in_bytes_per_second, _gigabytes),
         ("link to the host", chip.link_out_bytes_per_second, found.link_out_bytes_per_second, _gigabytes),
     ]
-    rows = [
-        (
-            name,
-            f"{was * unit:.3g} {word}",
-            "",
-            *_beside(now, was, lambda x, u=unit, w=word: f"{x * u:.3g} {w}"),
-        )
-        for name, was, now, unit, word in figures
-    ]
+    rows = [(name, text(was), "", *_beside(now, was, text)) for name, was, now, text in figures]
     rows += [(*_row(one)[:3], *_beside(one.seconds, one.planned, _ms)) for one in measured.kernels]
     headers = ["", "predicted, plan", "predicted, clock", "measured", "measured / plan"]
     return tabulate(rows, headers=headers).splitlines()

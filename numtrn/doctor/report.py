@@ -21,7 +21,7 @@ __all__ = ["SCHEMA", "ReportError", "check", "scrubbed", "write"]
 
 SCHEMA = "numtrn-report-1"
 
-PATH = re.compile(r"(?<![\w.<])(?:~|[A-Za-z]:)?[/\\][^\s'\",;:()\[\]]*")
+PATH = re.compile(r"(?<![\w.<])(?:~|[A-Za-z]:)?[/\\][^\s'\",;:()\[\]]+")
 DEVICE = re.compile(r"/dev/neuron[0-9*]*|/sys/module/neuron/version|/dev/neuron\*")
 SERIAL = re.compile(r"\bserial [^,\s]+")
 HOST = re.compile(r"\bhost [^,\s]+")
