@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -20,7 +21,7 @@ import numpy as np
 
 from numtrn import api, intercept, profile
 from numtrn.doctor.diagnosis import diagnose, lines, of_failure
-from numtrn.errors import KernelError, TargetUnavailableError
+from numtrn.errors import KernelError, KernelFallbackWarning, TargetUnavailableError
 from numtrn.options import from_environment
 from numtrn.profile import Profile
 from numtrn.targets import Target, availability, detect, select
@@ -70,8 +71,8 @@ def main(probing: bool = False, report: str | None = None) -> int:
                 print(f"  {text}")
         if report is not None:
             # Tables break words, and paths in them, at their columns; what they show is in the body.
-            texts = {title: texts for title, texts in sections.items() if title not in ("probe", "kernels")}
-            write(Path(report), {"sections": texts, **body})
+            printed = {title: texts for title, texts in sections.items() if title not in ("probe", "kernels")}
+            write(Path(report), {"sections": printed, **body})
             print(f"report written to {report}; docs/hardware.md says how to send it")
     except ReportError as problem:
         print(f"numtrn doctor: {problem}", file=sys.stderr)
@@ -84,6 +85,12 @@ def main(probing: bool = False, report: str | None = None) -> int:
 
 def _examined(probing: bool) -> tuple[dict[str, list[str]], dict[str, Any], bool]:
     """All sections, the report's own share, and whether something failed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KernelFallbackWarning)  # it says what the findings say
+        return _all_sections(probing)
+
+
+def _all_sections(probing: bool) -> tuple[dict[str, list[str]], dict[str, Any], bool]:
     machine = detect.machine()  # before anything is started, which may set variables
     findings = diagnose(machine)
     probed = _probe() if probing else _Probed(sections={"probe": _kept(), "profile": _profile()})

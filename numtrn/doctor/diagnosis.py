@@ -245,10 +245,10 @@ def _visible(machine: Machine) -> Iterator[Diagnosis]:
     """``neuron-runtime/guides/configuration-guide.rst``: an index or an inclusive range."""
     asked = machine.environment.get("NEURON_RT_VISIBLE_CORES")
     counts = [device.cores for device in machine.devices]
-    total = None if None in counts or not counts else sum(n or 0 for n in counts) // machine.lnc
+    total = None if None in counts or not counts else sum(n or 0 for n in counts)  # launches are of one each
     if asked is None:
         if total:
-            yield Diagnosis("ok", f"{total} logical cores of {machine.lnc} physical each, all visible")
+            yield Diagnosis("ok", f"{total} NeuronCores for launches of one physical core each, all visible")
         return
     wanted = _cores(asked)
     there = f"0-{total - 1}" if total else "those that neuron-ls lists"
@@ -261,7 +261,7 @@ def _visible(machine: Machine) -> Iterator[Diagnosis]:
             f"unset it, or set it to a number or a range within {there}",
         )
     else:
-        yield Diagnosis("ok", f"NEURON_RT_VISIBLE_CORES={asked}: {len(wanted)} logical cores")
+        yield Diagnosis("ok", f"NEURON_RT_VISIBLE_CORES={asked}: {len(wanted)} of the NeuronCores {there}")
 
 
 def _cores(text: str) -> list[int] | None:
