@@ -629,6 +629,16 @@ def test_a_probe_of_a_device_keeps_its_profile_and_writes_a_report(
 
 
 @pytest.mark.usefixtures("small")
+def test_times_that_tell_nothing_make_no_profile(host, says, monkeypatch, tmp_path):
+    host()
+    monkeypatch.setattr(measure, "plausible", lambda *_: None)
+    _, status, printed = says(probing=True)
+    assert status == 0
+    assert section(printed, "profile") == ["not kept: the times tell no figure"]
+    assert not list((tmp_path / "cache").glob("profile-*"))
+
+
+@pytest.mark.usefixtures("small")
 def test_a_probe_of_a_lost_device_says_so_and_keeps_nothing(host, says, tmp_path):
     host().device.fail("device_lost", at=5)
     file = tmp_path / "report.json"
@@ -683,7 +693,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, monkeypatch, capsys, where
     else:
         monkeypatch.setattr(report.os if where == "write" else verdict.store.os, "fsync", interrupt)
     assert doctor.main(True, str(tmp_path / "report.json")) == 130
-    assert "interrupted; nothing was written" in capsys.readouterr().err
+    assert "interrupted; no file is half-written" in capsys.readouterr().err
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in left if "part" in path.name or "report" in path.name]
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,10 +23,13 @@ from numtrn import api, intercept, profile
 from numtrn.doctor.diagnosis import diagnose, lines, of_failure
 from numtrn.errors import KernelError, KernelFallbackWarning, TargetUnavailableError
 from numtrn.options import from_environment
-from numtrn.profile import Profile
+from numtrn.profile import Figures, Profile
 from numtrn.targets import Target, availability, detect, select
 from numtrn.verdict import Verdict, keep, kept, subject
 from numtrn.version import __version__
+
+if TYPE_CHECKING:
+    from numtrn.doctor.measure import Measured
 
 __all__ = ["main"]
 
@@ -57,7 +60,7 @@ def main(probing: bool = False, report: str | None = None) -> int:
     -------
     status
         1 when the default target cannot compute a product, or when the probe finds a property wrong that
-        something rests on; 2 where the file cannot be written; 130 after Ctrl-C, which leaves nothing behind.
+        something rests on; 2 where the file cannot be written; 130 after Ctrl-C, which leaves no file half-written.
     """
     from numtrn.doctor.report import ReportError, check, write  # here, because most runs write none
 
@@ -78,7 +81,7 @@ def main(probing: bool = False, report: str | None = None) -> int:
         print(f"numtrn doctor: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; nothing was written", file=sys.stderr)
+        print("\ninterrupted; no file is half-written", file=sys.stderr)
         return 130
     return 1 if failed else 0
 
@@ -204,9 +207,14 @@ def _measure(target: Target, probed: _Probed) -> None:
     probed.sections["times"] = measure.lines(measured)
     probed.body["measured" if measured.of_device else "wall_times_of_no_device"] = asdict(measured)
     if measured.of_device:
-        about = subject(target)
-        made = Profile(subject=about, launcher=measured.launcher, figures=measured.figures, when=_now())
-        probed.sections["profile"] = [profile.keep(made)]
+        probed.sections["profile"] = [_keep_profile(target, measured)]
+
+
+def _keep_profile(target: Target, measured: Measured) -> str:
+    if measured.figures == Figures():
+        return "not kept: the times tell no figure"
+    made = Profile(subject=subject(target), launcher=measured.launcher, figures=measured.figures, when=_now())
+    return profile.keep(made)
 
 
 # ---- What an earlier probe left ----
