@@ -92,6 +92,11 @@ def write(name: str, body: Any) -> str:
             with contextlib.suppress(OSError):
                 Path(part).unlink()
         return f"not kept: {problem}; {VARIABLE} names a directory that can be written"
+    except BaseException:  # such as Ctrl-C: nothing half-written is left
+        if part is not None:
+            with contextlib.suppress(OSError):
+                Path(part).unlink()
+        raise
     return f"kept in {path}"
 
 

@@ -40,7 +40,9 @@ def main(argv: Sequence[str]) -> int:
     if known.command == "doctor":
         from numtrn import doctor
 
-        return doctor.main(probing=known.probe)
+        if known.report and not known.probe:
+            parser.error("--report writes what --probe finds; give both")
+        return doctor.main(probing=known.probe, report=known.report)
     if known.command == "check":
         return check(known)
     if known.command == "run":
@@ -110,7 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor_parser.add_argument(
         "--probe",
         action="store_true",
-        help="try on the target what float64 accuracy rests on, and keep the verdict for later blocks",
+        help="try every kind of kernel on the target and what float64 accuracy rests on, measure a device's "
+        "times, and keep the verdict and the device's profile for later blocks",
+    )
+    doctor_parser.add_argument(
+        "--report", metavar="FILE", help="with --probe: write all of it to a new JSON file, to be sent to us"
     )
     check_parser = commands.add_parser(
         "check", help="read the source of NKI kernels for what a device refuses; nothing is run"

@@ -2,7 +2,7 @@
 
 Only facts that code in numtrn uses stand here, and they stand only here. Everything is for one core.
 Rates and times are published or assumed figures, never measurements of ours: what is computed from
-them is a prediction.
+them is a prediction. A machine's own profile may replace some (`numtrn.profile`).
 
 Sources are paths in ``aws-neuron/aws-neuron-sdk`` at 81ce03ae unless another repository is named.
 A2, A3, A4 are ``nki/guides/architecture/{trainium_inferentia2,trainium2,trainium3}_arch.rst``.
@@ -100,6 +100,10 @@ class Chip:
     link_in_bytes_per_second, link_out_bytes_per_second
         Host to device and back, trn1 through torch_xla (``trnsci/trntensor:
         docs/design/matmul_dispatch_findings.md`` @cfad1078); assumed equal elsewhere.
+    kernel_factors
+        Names of kernels and what their published times were found to have to be multiplied by.
+    measured
+        Day of the profile of this machine that replaced figures (`numtrn.profile`); empty: all are published.
     """
 
     name: str
@@ -144,11 +148,17 @@ class Chip:
     dma_finish_ns: float = 200.0
     link_in_bytes_per_second: float = 4.5e9
     link_out_bytes_per_second: float = 5.0e9
+    kernel_factors: tuple[tuple[str, float], ...] = ()
+    measured: str = ""
 
     @property
     def sbuf_usable_bytes(self) -> int:
         """SBUF bytes of one partition that a kernel may use."""
         return self.sbuf_partition_bytes - 16 * KIB
+
+    def factor(self, kernel: str) -> float:
+        """What the published time of a kernel is multiplied by; 1 without a profile that knows it."""
+        return dict(self.kernel_factors).get(kernel, 1.0)
 
     @property
     def scalar_engine_copies(self) -> bool:

@@ -19,7 +19,7 @@ from numtrn.targets import Target, detect
 from numtrn.targets.load import sources_hash
 from numtrn.version import __version__
 
-__all__ = ["NEEDS", "Finding", "Subject", "Verdict", "keep", "kept", "refusals", "subject"]
+__all__ = ["NEEDS", "Finding", "Subject", "Verdict", "keep", "kept", "refusals", "subject", "subject_of"]
 
 SUMS = "fp32 sums in PSUM"
 SCALAR_CAST = "fp32 to int32 by ScalarE"
@@ -142,11 +142,12 @@ def _reason(need: str, finding: Finding) -> str:
 
 def subject(target: Target) -> Subject:
     """What a probe of this target is about; nothing is started to find out."""
-    return _subject(target.name, target.chip.name)
+    return subject_of(target.name, target.chip.name)
 
 
 @cache
-def _subject(target: str, chip: str) -> Subject:
+def subject_of(target: str, chip: str) -> Subject:
+    """The same, of names."""
     embedded = target == "interpreter"
     return Subject(
         target=target,

@@ -359,13 +359,13 @@ def test_a_new_verdict_is_seen_by_the_next_block(places):
 
 def test_a_verdict_of_other_kernels_is_not_used(places, monkeypatch):
     verdict.keep(verdict_with(SUMS))
-    verdict._subject.cache_clear()
+    verdict.subject_of.cache_clear()
     monkeypatch.setattr(verdict, "sources_hash", lambda: "others")
     try:
         found, note = verdict.kept(Interpreter(CHIPS["trn2"]))
         assert routes()["float64"].route == "kernel"
     finally:
-        verdict._subject.cache_clear()
+        verdict.subject_of.cache_clear()
     assert found is None
     assert "but of other kernels" in note
 

@@ -178,7 +178,7 @@ class BlockedPlan:
             f"  promise   backward error <= {self.bound:g} {self.scheme.unit_text} {self.measure}, "
             "componentwise",
             f"  target    {self.target}, {self.chip}",
-            f"  predicted {self.prediction} (from published figures, not measured)",
+            f"  predicted {self.prediction} ({self.prediction.source})",
         ]
         if self.numpy_seconds is not None:
             lines.append(f"  SciPy     {self.numpy_seconds * 1e3:.3g} ms predicted from NumPy's speed here")

@@ -1,4 +1,4 @@
-"""Predicted times, from published figures. Every number that leaves here is a prediction.
+"""Predicted times, from published figures or a profile's. Every number that leaves here is a prediction.
 
 The formulas are bounds of the engines, taken together as the largest of them plus fixed costs: matmul
 issue and clocks from ``aws-neuron/aws-neuron-sdk: nki/guides/architecture/trainium2_arch.rst`` and its
@@ -34,12 +34,22 @@ class Prediction:
         Host calls.
     bytes
         Moved over the link, both ways.
+    measured
+        Day of the machine's profile that figures are from; empty where all are published.
     """
 
     device: float
     link: float
     fixed: float
     bytes: int = 0
+    measured: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the figures are from, in words."""
+        if not self.measured:
+            return "from published figures, not measured"
+        return f"from figures measured on this machine on {self.measured}, and published ones; a prediction"
 
     @property
     def total(self) -> float:
@@ -57,6 +67,7 @@ class Prediction:
             link=self.link + other.link,
             fixed=self.fixed + other.fixed,
             bytes=self.bytes + other.bytes,
+            measured=self.measured or other.measured,
         )
 
     def __mul__(self, times: int) -> Prediction:
@@ -65,6 +76,7 @@ class Prediction:
             link=times * self.link,
             fixed=times * self.fixed,
             bytes=times * self.bytes,
+            measured=self.measured,
         )
 
 
@@ -94,6 +106,7 @@ def predict(
         link=tiling.launches * link,
         fixed=tiling.launches * chip.launch_seconds,
         bytes=tiling.launches * (sent + brought),
+        measured=chip.measured,
     )
 
 
@@ -125,6 +138,7 @@ def predict_words(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
         link=elements * size / chip.link_in_bytes_per_second + out / chip.link_out_bytes_per_second,
         fixed=(pieces + launches) * chip.launch_seconds,
         bytes=round(elements * size) + out,
+        measured=chip.measured,
     )
 
 
@@ -138,4 +152,5 @@ def _kernel_seconds(tiling: Tiling, passes: int, chip: Chip) -> float:
     integer = tiling.adds * (150 + 2 * columns) / chip.gpsimd_ghz
     taken = 2 * tiling.slices / word_bytes(tiling.slices) if tiling.slices else 1.0
     moved = (taken * tiling.bytes_in + tiling.bytes_out) / chip.dma_bytes_per_ns
-    return chip.kernel_seconds + 1e-9 * max(tensor, evict, integer, moved)
+    busiest = max(tensor, evict, integer, moved)
+    return chip.kernel_seconds + 1e-9 * chip.factor(tiling.kernel) * busiest

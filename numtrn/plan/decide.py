@@ -9,6 +9,7 @@ from math import prod
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
+from numtrn import profile
 from numtrn.machine import CHIPS, Chip
 from numtrn.options import Options
 from numtrn.plan import host, mp2
@@ -53,7 +54,7 @@ def threshold(options: Options, target: str) -> float:
         return float(options.min_work)
     if target != "neuron":
         return float(DEFAULT_MIN_WORK)
-    chip = CHIPS[options.chip]
+    chip = profile.chip(options.chip, target)
     return max(
         DEFAULT_MIN_WORK, (chip.launch_seconds + chip.kernel_seconds) * host.multiply_add_rate("float32")
     )
@@ -264,7 +265,7 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
     cut = [(make_tilings(gemm, scheme, cutting, slices), count) for gemm, count in steps]
     prediction = Prediction(device=0.0, link=0.0, fixed=mp2.epilogue_seconds(request))
     for tilings, count in cut:
-        prediction += _predict_tilings(tilings, scheme, cutting.chip) * count
+        prediction += _predict_tilings(tilings, scheme, cutting.timed) * count
     merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
     return Mp2Plan(
         request=request,
@@ -285,7 +286,7 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
 
 def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str) -> Mp2Plan:
     """The plan of the kernel that keeps integrals on the chip."""
-    predicted = mp2.predict_fused(request, scheme, CHIPS[options.chip])
+    predicted = mp2.predict_fused(request, scheme, profile.chip(options.chip, target))
     if predicted is None:
         raise _RefusedError(f"an orbital, {max(request.nvir)} x {request.naux}, does not fit SBUF in fp32")
     prediction, device_bytes = predicted
@@ -350,13 +351,16 @@ def _merit(
         return _Merit(f"{work:,} multiply-adds, the plan's least is {DEFAULT_MIN_WORK:,}")
     numpy_seconds = host.predicted_seconds(work, dtype) + beside
     reason = f"device, link and calls {prediction.total:.2g} s against NumPy {numpy_seconds:.2g} s, predicted"
+    if prediction.measured:
+        reason += f" with this machine's profile of {prediction.measured}"
     if prediction.total >= numpy_seconds:
         raise _RefusedError(reason)
     return _Merit(reason, numpy_seconds)
 
 
 def _cutting(options: Options, target: str) -> Cutting:
-    return Cutting(options.shapes_on(target), CHIPS[options.chip])
+    """Shapes by published figures, so that programs compiled ahead are those that run; times by the profile."""
+    return Cutting(options.shapes_on(target), CHIPS[options.chip], profile.chip(options.chip, target))
 
 
 def make_tilings(
@@ -406,7 +410,7 @@ def _affordable(
 
 def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], cutting: Cutting) -> Prediction:
     """Times of a plan's launches, with the guard product where the data choose the slices."""
-    guard, chip = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n), cutting.chip
+    guard, chip = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n), cutting.timed
     if can_stay(gemm, scheme, tilings):
         return predict(tilings[0], chip.fp32_passes, chip, gemm.held, gemm.stays)
     if guard is None:
@@ -452,6 +456,6 @@ def _predict_step(
         digits = None if least is None else max(least, slices or least)
         return _predict(gemm, scheme, make_tilings(gemm, scheme, cutting, digits), cutting)
     if direct and step.columns:
-        chip = cutting.chip
+        chip = cutting.timed
         return predict(cutting.trsm(step.n, step.columns), chip.fp32_passes, chip)
     return Prediction(device=0.0, link=0.0, fixed=host.predicted_seconds(step.work, dtype))

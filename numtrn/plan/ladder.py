@@ -102,11 +102,19 @@ class Cutting:
     shapes
         One of `numtrn.options.SHAPES`.
     chip
-        The chip.
+        The chip, by whose published figures shapes are chosen.
+    profile
+        The same with the figures of this machine's profile, for predictions; None: the published ones.
     """
 
     shapes: str
     chip: Chip
+    profile: Chip | None = None
+
+    @property
+    def timed(self) -> Chip:
+        """The chip for predictions."""
+        return self.profile or self.chip
 
     @property
     def few(self) -> bool:

@@ -122,7 +122,7 @@ class Mp2Plan:
             f"  memory    {self.device_bytes / 1e6:,.1f} MB on the device, {self.host_bytes / 1e6:,.1f} MB "
             f"on the host; all of (ia|jb) would be {_all(request) / 1e6:,.1f} MB",
             f"  target    {self.target}, {self.chip}",
-            f"  predicted {self.prediction} (from published figures, not measured)",
+            f"  predicted {self.prediction} ({self.prediction.source})",
         ]
         if self.numpy_seconds is not None:
             lines.append(f"  NumPy     {self.numpy_seconds * 1e3:.3g} ms predicted from its speed here")

@@ -258,6 +258,7 @@ def predict_pairs(tiling: PairTiling, chip: Chip) -> Prediction:
         link=link,
         fixed=tiling.count * chip.launch_seconds,
         bytes=tiling.bytes_in + tiling.bytes_out,
+        measured=chip.measured,
     )
 
 
@@ -268,7 +269,7 @@ def _launch_seconds(launch: PairLaunch, chip: Chip, tf32: bool) -> float:
     vector = launch.vector_cycles / chip.vector_ghz
     scalar = launch.scalar_cycles / chip.scalar_ghz
     moved = (launch.loaded + launch.bytes_out) / chip.dma_bytes_per_ns
-    return chip.kernel_seconds + 1e-9 * max(tensor, vector, scalar, moved)
+    return chip.kernel_seconds + 1e-9 * chip.factor("mp2_pairs") * max(tensor, vector, scalar, moved)
 
 
 # ---- Blocks ----

@@ -34,7 +34,7 @@ class Plan:
     target, chip
         Where.
     prediction
-        Of device, link and fixed seconds; published figures, no measurement.
+        Of device, link and fixed seconds; from published figures or a profile's, no measurement of this call.
     numpy_seconds
         Predicted for NumPy on this machine, from its measured speed; None where nothing asked for it.
     reason
@@ -97,7 +97,7 @@ class Plan:
                 for tiling in self.tilings
             ),
             f"  target    {self.target}, {self.chip}",
-            f"  predicted {self.prediction} (from published figures, not measured)",
+            f"  predicted {self.prediction} ({self.prediction.source})",
         ]
         if self.folding is not None:
             fold = self.folding

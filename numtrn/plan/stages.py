@@ -181,7 +181,7 @@ class ContractionPlan:
             f"  scheme    {self.scheme.name}: {self.scheme.description}",
             f"  promise   |error| <= {self.bound:.4g} {self.scheme.unit_text} {self.measure}, componentwise",
             f"  target    {self.target}, {self.chip}",
-            f"  predicted {self.prediction} (kernels, from published figures, not measured)",
+            f"  predicted {self.prediction} (kernels, {self.prediction.source})",
         ]
         return "\n".join(lines)
 
