@@ -102,6 +102,7 @@ class Shelf:
             self.bytes = 0
 
     def empty(self) -> int:
+        """Forget everything; gives the bytes that were freed."""
         with self._lock:
             freed, self.bytes = self.bytes, 0
             self._pieces.clear()
