@@ -60,7 +60,8 @@ def main(probing: bool = False, report: str | None = None) -> int:
     -------
     status
         1 when the default target cannot compute a product, or when the probe finds a property wrong that
-        something rests on; 2 where the file cannot be written; 130 after Ctrl-C, which leaves no file half-written.
+        something rests on; 2 where the file cannot be written; 130 after Ctrl-C, which leaves no file
+        half-written.
     """
     from numtrn.doctor.report import ReportError, check, write  # here, because most runs write none
 
