@@ -359,7 +359,7 @@ def _merit(
 
 
 def _cutting(options: Options, target: str) -> Cutting:
-    """Shapes by published figures, so that programs compiled ahead are those that run; times by the profile."""
+    """Shapes by published figures, so that what is compiled ahead is what runs; times by the profile."""
     return Cutting(options.shapes_on(target), CHIPS[options.chip], profile.chip(options.chip, target))
 
 
