@@ -161,7 +161,7 @@ def test_no_more_digits_than_numpy_leaves_time_for(monkeypatch):
 
     def decide(seconds):
         monkeypatch.setattr(host, "multiply_add_rate", lambda dtype: 4096**3 / seconds)
-        return make_plan(large, Options(target="neuron"), "neuron")
+        return make_plan(large, Options(target="neuron", shapes="fine"), "neuron")
 
     plan = decide(1e9)
     least, cost = plan.scheme.minimum_slices(4096), plan.prediction.total
