@@ -32,6 +32,9 @@ class Digits:
         self.digits, self.k_is_fast = digits, k_is_fast
         self.parts, self.batch, self.rows, self.k, self.slices = digits.shape
 
+    def source(self, part):
+        return None  # no memory of an array's
+
     def cut(self, part, batch, rows, k, out):
         out[...] = 0
         out[..., : self.slices] = self.digits[part, batch, rows, k, ::-1]
