@@ -4,6 +4,11 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
+
+# No timed assertions: machines that run tests are shared, and an example may start a kernel for the first time.
+settings.register_profile("numtrn", deadline=None)
+settings.load_profile("numtrn")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for jobs that a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
