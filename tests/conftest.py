@@ -6,7 +6,7 @@ import signal
 import pytest
 from hypothesis import settings
 
-# No timed assertions: machines that run tests are shared, and an example may start a kernel for the first time.
+# No timed assertions: machines that run tests are shared.
 settings.register_profile("numtrn", deadline=None)
 settings.load_profile("numtrn")
 
