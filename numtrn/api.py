@@ -86,6 +86,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         strict: bool = UNSET,
         verify: bool = UNSET,
         keep: int | bool = UNSET,
+        shapes: str | None = UNSET,
     ) -> None:
         self._options = resolve(
             target=target,
@@ -95,6 +96,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             strict=strict,
             verify=verify,
             keep=keep,
+            shapes=shapes,
         )
         self._target = select(self._options.target, self._options.chip)
         self._opened: list[OpenBlock] = []

@@ -17,17 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numtrn.errors import KernelError
-from numtrn.plan.tiling import EXACT, LOWER_LHS, LOWER_RESULT, TILE, WHOLE, Tiling, tile_gemm
-from numtrn.plan.words import (
-    pair_count,
-    prefers_karatsuba,
-    regroup,
-    tile_karatsuba,
-    tile_least,
-    tile_planes,
-    tile_products,
-    whole,
-)
+from numtrn.plan.ladder import Cutting
+from numtrn.plan.tiling import EXACT, LOWER_LHS, LOWER_RESULT, TILE, WHOLE, Tiling
+from numtrn.plan.words import pair_count, regroup, whole
 from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import add_words, word_bytes
 from numtrn.precision.threads import ahead
@@ -63,9 +55,13 @@ class KernelEngine:
         Where kernels run.
     memories
         Of operands: what is made of their pieces stays on the target.
+    shapes
+        Of launches; see `numtrn.options.Options`.
 
     Attributes
     ----------
+    cutting
+        How launches are cut.
     place_name
         What arrays call the target's device.
     launches, bytes
@@ -79,8 +75,9 @@ class KernelEngine:
         "Karatsuba" where a product of words took that form; its sums are the same integers.
     """
 
-    def __init__(self, target: Target, memories: Sequence[Source] = ()) -> None:
+    def __init__(self, target: Target, memories: Sequence[Source] = (), shapes: str = "fine") -> None:
         self._target = target
+        self.cutting = Cutting(shapes, target.chip)
         self._memories = memories
         self.place_name = place_name(target.name)
         self.launches = 0
@@ -99,7 +96,7 @@ class KernelEngine:
         n = rhs.shape[2]
         stored = np.dtype(STORED.get(operand_dtype, np.float32))
         fast = k_is_fast(lhs, rhs)
-        t = tile_gemm(batch, m, k, n, stored.itemsize, operand_dtype == "tfloat32", fast)
+        t = self.cutting.gemm(batch, m, k, n, stored.itemsize, operand_dtype == "tfloat32", fast)
         kept = _Packed()
         pack_lhs = partial(self._pack, lhs, (t.batch, t.m, t.k), fast[0], stored)
         pack_rhs = partial(self._pack, rhs.swapaxes(1, 2), (t.batch, t.n, t.k), fast[1], stored)
@@ -192,7 +189,7 @@ class KernelEngine:
         Only the least elements of each row come back. Over several pieces of K the sum of the least ones is
         taken, which is no more than the least sum; a sum that is not zero has a part that is not.
         """
-        t = tile_least(lhs.batch, lhs.rows, lhs.k, rhs.rows)
+        t = self.cutting.least(lhs.batch, lhs.rows, lhs.k, rhs.rows)
         least, nonzero, sums, kept = np.inf, np.inf, np.zeros(0), _Packed()
 
         def pack_lhs(*where: slice) -> Array | Resident:
@@ -224,16 +221,21 @@ class KernelEngine:
     def words(self, lhs: Words, rhs: Words, structure: Structure = "general") -> Generator[Block, None, None]:
         """The exact product, block by block; see `numtrn.precision.Engine.words`."""
         extents = lhs.batch, lhs.rows, lhs.k, rhs.rows
-        chip = self._target.chip
-        if lhs.parts == 1 and prefers_karatsuba(*extents, lhs.slices, chip, structure):
-            t = tile_karatsuba(*extents, lhs.slices, chip, structure)
-            planes = _Planes(self, t, lhs, rhs, structure)
+        t = self.cutting.karatsuba(*extents, lhs.slices, structure) if lhs.parts == 1 else None
+        if t is not None:
+            planes = self._planes(t, lhs, rhs, structure)
             if planes.make_all() and self._fits(t, planes):
                 self.form = "Karatsuba"
                 yield from self._multiply((t,), planes)
                 return
-        tilings = tile_products(*extents, lhs.slices, lhs.parts, chip, structure)
-        yield from self._multiply(tilings, _Planes(self, tilings[0], lhs, rhs, structure))
+        tilings = self.cutting.products(*extents, lhs.slices, lhs.parts, structure)
+        yield from self._multiply(tilings, self._planes(tilings[0], lhs, rhs, structure))
+
+    def _planes(self, t: Tiling, lhs: Words, rhs: Words, structure: Structure) -> _Planes:
+        """Planes for a tiling, of words as its kernels read them."""
+        if self.cutting.few:
+            lhs, rhs = (side.recut(t.slices) for side in (lhs, rhs))
+        return _Planes(self, t, lhs, rhs, structure)
 
     def _multiply(self, tilings: tuple[Tiling, ...], planes: _Planes) -> Iterator[Block]:
         """Every launch of a product, and its blocks."""
@@ -258,7 +260,7 @@ class KernelEngine:
 
     def _part(self, t: Tiling, left: _Made, right: _Made) -> Array:
         """One launch of one product; as many matmuls in a bank as the sums of digits leave room for."""
-        if left.norms is not None and right.norms is not None:
+        if left.norms is not None and right.norms is not None and not self.cutting.few:
             t = regroup(t, group_of(t, left.norms, right.norms))
         return self.launch(t, (left.planes, right.planes), np.int32)
 
@@ -449,9 +451,10 @@ class _Planes:
 
     def __init__(self, engine: KernelEngine, t: Tiling, lhs: Words, rhs: Words, structure: Structure) -> None:
         self._engine, self._t, self._sides = engine, t, (lhs, rhs)
-        self._shared = structure == "syrk" or (structure == "herk" and lhs.parts == 1)
+        alike = (t.m, t.block_m) == (t.n, t.block_n)
+        self._shared = alike and (structure == "syrk" or (structure == "herk" and lhs.parts == 1))
         names = (("lhs", lhs), ("rhs", rhs))
-        self._tilings = tuple(tile_planes(t, side, words.k_is_fast) for side, words in names)
+        self._tilings = tuple(engine.cutting.planes(t, side, words.k_is_fast) for side, words in names)
         pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
         self.pieces = [piece for piece in pieces if piece.is_needed(t.part)]
         self._wanted = iter([self._of(piece) for piece in self.pieces])
@@ -534,7 +537,7 @@ class _Planes:
         """What words depend on beside their source."""
         words, t = self._sides[want.side], self._t
         extents = t.batch, (t.m, t.n)[want.side], t.k
-        return "words", words.parts, words.slices, _starts((want.batch, want.rows, want.k)), extents
+        return "words", words.parts, words.slices, words.k_is_fast, _starts((want.batch, want.rows, want.k)), extents
 
     def make_all(self) -> bool:
         """Make all planes before the first launch; False, and nothing made, where not all can be kept."""

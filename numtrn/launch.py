@@ -115,7 +115,7 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
     Exception
         Whatever the target raises.
     """
-    engine = KernelEngine(target, operands.memories)
+    engine = KernelEngine(target, operands.memories, plan.shapes)
     if isinstance(plan, BlockedPlan):
         blocked = run_blocked(plan, operands, engine)
         return _outcome(engine, blocked.value, blocked)
@@ -145,7 +145,7 @@ def launch_resident(
     Exception
         Whatever the target raises.
     """
-    engine = KernelEngine(target, memories)
+    engine = KernelEngine(target, memories, plan.shapes)
     held = run_resident(plan, left, right, engine)
     return Kept(
         held=held,

@@ -44,6 +44,8 @@ def as_gemm(plan: Plan, operands: Operands) -> tuple[Array, Array]:
             assert gemm.stored is not None
             factor = as_triangular(first, Triangular(uplo=gemm.stored, unit=gemm.unit))
             return (factor[:, ::-1, ::-1], second[:, ::-1]) if _reversed(gemm) else (factor, second)
+        case _ if gemm.batch < len(first):  # one B for all
+            return first.reshape(1, gemm.m, gemm.k), second[:1]
         case _:
             return first, second
 
@@ -60,6 +62,8 @@ def as_asked(plan: Plan, product: Array, operands: Operands) -> Array:
         extents = plan.request.extents
         spread = product.reshape([extents[label] for label in labels])
         return spread.transpose([labels.index(label) for label in folding.output])
+    if gemm != plan.request and isinstance(plan.request, Gemm):
+        product = product.reshape(plan.request.batch, plan.request.m, gemm.n)
     if _reversed(gemm):
         product = product[:, ::-1]
     alpha = outer_alpha(plan, operands)

@@ -13,10 +13,11 @@ from typing import Any
 
 from numtrn.machine import CHIPS
 
-__all__ = ["CHIP_NAMES", "PRECISIONS", "TARGETS", "UNSET", "Options", "from_environment", "resolve"]
+__all__ = ["CHIP_NAMES", "PRECISIONS", "SHAPES", "TARGETS", "UNSET", "Options", "from_environment", "resolve"]
 
 TARGETS = ("auto", "neuron", "simulator", "interpreter")
 CHIP_NAMES = tuple(CHIPS)
+SHAPES = ("fine", "few")
 PRECISIONS = ("full", "fast", "float32", "tfloat32x3", "float16x3", "tfloat32", "bfloat16")
 
 ACCURACIES = (2.0, 2.0**40)
@@ -50,6 +51,9 @@ class Options:
         Whether each kernel result is compared with NumPy's within the promised bound.
     keep
         Bytes of operands of plain arrays that stay on the target for later calls of the block.
+    shapes
+        ``"few"``: launches have shapes of a short list, so that few programs are compiled. ``"fine"``: each
+        has the shape that suits the call. None: few where the target compiles, else fine.
     """
 
     target: str = "auto"
@@ -59,6 +63,11 @@ class Options:
     strict: bool = False
     verify: bool = False
     keep: int = 0
+    shapes: str | None = None
+
+    def shapes_on(self, target: str) -> str:
+        """The policy of launch shapes on a target of that name."""
+        return self.shapes or ("few" if target == "neuron" else "fine")
 
 
 def resolve(**given: Any) -> Options:
@@ -77,11 +86,12 @@ def resolve(**given: Any) -> Options:
         "strict": _flag,
         "verify": _flag,
         "keep": _kept,
+        "shapes": lambda value, where: None if value is None else _choice(value, where, SHAPES),
     }
     settings: dict[str, Any] = {}
     for name, reader in read.items():
         variable = f"NUMTRN_{name.upper()}"
-        if given[name] is not UNSET:
+        if given.get(name, UNSET) is not UNSET:
             settings[name] = reader(given[name], f"{name}=")
         elif os.environ.get(variable, "") != "":
             settings[name] = reader(os.environ[variable], f"{variable}=")

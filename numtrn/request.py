@@ -82,6 +82,8 @@ class Gemm:
         Of A and of B, whether the target has it already.
     stays
         Whether the result may stay on the target.
+    shared
+        Whether one matrix B serves the whole batch, whose matrices A lie below each other.
     """
 
     function: str
@@ -98,6 +100,7 @@ class Gemm:
     k_is_fast: tuple[bool, bool] = (True, False)
     held: tuple[bool, bool] = (False, False)
     stays: bool = False
+    shared: bool = False
 
     @property
     def work(self) -> int:

@@ -14,11 +14,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from numtrn.plan.rank_k import tile_rank_k
-from numtrn.plan.symm import tile_symm
+from numtrn.plan.ladder import Cutting
 from numtrn.plan.tiling import Tiling
-from numtrn.plan.trmm import tile_trmm
-from numtrn.plan.trsm import tile_trsm
 from numtrn.precision.inverses import choose_inverses
 from numtrn.request import Array, Structure, k_is_fast
 from numtrn.targets import Resident
@@ -41,9 +38,12 @@ class Launcher(Protocol):
     ----------
     copied
         Bytes that the host made of operands, where a launch could not take them as they lie.
+    cutting
+        How launches are cut.
     """
 
     copied: int
+    cutting: Cutting
 
     def launch(self, t: Tiling, arrays: Sequence[Array | Resident], dtype: Any) -> Array:
         """One launch of a tiling."""
@@ -82,7 +82,7 @@ def _rank_k(
     batch, n, k = lhs.shape
     dtype = _stored(operand_dtype)
     tf32, fast = operand_dtype == "tfloat32", k_is_fast(lhs, rhs)[0]
-    t = tile_rank_k(batch, n, k // parts, parts, dtype.itemsize, tf32, fast)
+    t = launcher.cutting.rank_k(batch, n, k // parts, parts, dtype.itemsize, tf32, fast)
     value = np.empty((batch, n, n), np.float32)
     for rows in _pieces(n, t.m):
         for i in _pieces(batch, t.batch):
@@ -120,7 +120,7 @@ def _sided(launcher: Launcher, lhs: Array, rhs: Array, operand_dtype: str, struc
     """One product with a symmetric or lower triangular left operand; sums of several pieces in float64."""
     m, n = rhs.shape
     dtype = _stored(operand_dtype)
-    tile = tile_symm if structure == "symm" else tile_trmm
+    tile = launcher.cutting.symm if structure == "symm" else launcher.cutting.trmm
     t = tile(m, n, dtype.itemsize, operand_dtype == "tfloat32")
     total = np.empty((m, n), np.float32 if m <= t.m else np.float64)
     for rows in _pieces(m, t.m):
@@ -160,11 +160,11 @@ def solve(launcher: Launcher, factor: Array, columns: Array, limit: float) -> ND
         The solution (m, n); None where no inverses are known to keep the limit.
     """
     m, n = columns.shape
-    size = tile_trsm(m, n).m
+    size = launcher.cutting.trsm(m, n).m
     inverses = choose_inverses(factor, limit, size)
     if inverses is None:
         return None
-    t = tile_trsm(m, n, inverses.edge)
+    t = launcher.cutting.trsm(m, n, inverses.edge)
     padded = _padded(factor, (size, size), FLOAT32)
     np.fill_diagonal(padded[m:, m:], 1)
     stacked = _stacked(t, padded, transposed=True)

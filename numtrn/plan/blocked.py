@@ -104,7 +104,7 @@ class BlockedPlan:
         Products between the blocks and blocks on the diagonal, and how often each occurs.
     precision
         As asked for.
-    target, chip, prediction, numpy_seconds, reason
+    target, chip, prediction, numpy_seconds, reason, shapes
         As of a `numtrn.plan.Plan`; the blocks' time on the host counts as fixed.
     """
 
@@ -120,6 +120,7 @@ class BlockedPlan:
     prediction: Prediction
     numpy_seconds: float | None
     reason: str
+    shapes: str = "fine"
 
     @property
     def bound(self) -> float:

@@ -16,13 +16,13 @@ from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, larges
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
 from numtrn.plan.mp2 import Mp2Plan
+from numtrn.plan.ladder import Cutting
 from numtrn.plan.path import order
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.stages import ContractionPlan, Stage, Undecided, walk
 from numtrn.plan.structured import tile_structured
-from numtrn.plan.tiling import Tiling, tile_gemm
-from numtrn.plan.trsm import TRSM_LIMIT, tile_trsm
-from numtrn.plan.words import prefers_karatsuba, tile_karatsuba, tile_least, tile_products
+from numtrn.plan.tiling import Tiling
+from numtrn.plan.trsm import TRSM_LIMIT
 from numtrn.precision import Scheme, choose
 from numtrn.request import Cholesky, Contraction, Gemm, Mp2, Request, Routine, Solve
 
@@ -130,15 +130,17 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
     _large_enough(gemm.work, options, target)
     if options.min_work is None and min(gemm.m, gemm.n) < THIN:
         raise _RefusedError(f"m = {gemm.m}, n = {gemm.n}: thinner than {THIN}, bound by reading its operands")
-    chip = CHIPS[options.chip]
+    cutting = _cutting(options, target)
+    if cutting.few and gemm.shared:  # one B for all of A, below each other
+        gemm = replace(gemm, m=gemm.batch * gemm.m, batch=1, shared=False)
     scheme = _scheme(gemm.dtype, options, gemm.k, probed)
-    tilings = make_tilings(gemm, scheme, chip)
-    prediction = _predict(gemm, scheme, tilings, chip)
+    tilings = make_tilings(gemm, scheme, cutting)
+    prediction = _predict(gemm, scheme, tilings, cutting)
     merit = _merit(gemm.work, prediction, gemm.dtype, options, target)
     if merit.numpy_seconds is not None:
 
         def predicted(slices: int) -> Prediction:
-            return _predict(gemm, scheme, make_tilings(gemm, scheme, chip, slices), chip)
+            return _predict(gemm, scheme, make_tilings(gemm, scheme, cutting, slices), cutting)
 
         most = _affordable(scheme, gemm.k, predicted, merit.numpy_seconds)
         scheme = replace(scheme, maximum_slices=most)
@@ -149,10 +151,11 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
         scheme=scheme,
         tilings=tilings,
         target=target,
-        chip=chip.name,
+        chip=options.chip,
         prediction=prediction,
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
+        shapes=options.shapes_on(target),
     )
 
 
@@ -177,6 +180,7 @@ def _contraction(
         chip=options.chip,
         prediction=sum((plan.prediction for plan in plans), start=NO_TIME),
         reason=max(plans, key=lambda plan: plan.gemm.work).reason,
+        shapes=options.shapes_on(target),
     )
 
 
@@ -204,7 +208,7 @@ def _blocked(
         raise _RefusedError(
             f"{request.columns} right-hand sides, at most {FEW}: bound by reading the triangular matrix"
         )
-    chip = CHIPS[options.chip]
+    cutting = _cutting(options, target)
     scheme = _scheme(request.dtype, options, request.n, probed)
     direct = TRSM_LIMIT if request.dtype == "float32" and scheme.operand_dtype == "float32" else 0
     block = largest_block(request.n)
@@ -213,14 +217,14 @@ def _blocked(
     # On hardware a launch costs what the host solves many rows in; elsewhere times decide nothing.
     sizes = BLOCKS if target == "neuron" else (BLOCK,)
     choices = {largest_block(request.n, size) for size in sizes}
-    predictions = {choice: _predict_blocked(request, options, choice, direct, chip) for choice in choices}
+    predictions = {choice: _predict_blocked(request, options, choice, direct, cutting) for choice in choices}
     block = min(choices, key=lambda choice: (predictions[choice].total, choice))
     prediction = predictions[block]
     merit = _merit(request.work, prediction, request.dtype, options, target)
     if merit.numpy_seconds is not None:
 
         def predicted(slices: int) -> Prediction:
-            return _predict_blocked(request, options, block, direct, chip, slices)
+            return _predict_blocked(request, options, block, direct, cutting, slices)
 
         most = _affordable(scheme, request.n, predicted, merit.numpy_seconds)
         scheme = replace(scheme, maximum_slices=most)
@@ -233,10 +237,11 @@ def _blocked(
         steps=steps(request, block, direct),
         precision=options.precision,
         target=target,
-        chip=chip.name,
+        chip=options.chip,
         prediction=prediction,
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
+        shapes=options.shapes_on(target),
     )
 
 
@@ -245,7 +250,7 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
     if request.work == 0:
         raise _RefusedError(f"no pairs: nocc {request.nocc}, nvir {request.nvir}")
     _large_enough(request.work, options, target)
-    chip, given = CHIPS[options.chip], not request.naux
+    cutting, given = _cutting(options, target), not request.naux
     scheme = _scheme(request.dtype, options, max(1, request.naux), probed)
     fused = mp2.is_fused(request, scheme)
     if given and not (fused and options.min_work is not None):
@@ -256,10 +261,10 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
     steps = mp2.products(request, sizes)
 
     slices = scheme.normwise_slices(request.naux)
-    cut = [(make_tilings(gemm, scheme, chip, slices), count) for gemm, count in steps]
+    cut = [(make_tilings(gemm, scheme, cutting, slices), count) for gemm, count in steps]
     prediction = Prediction(device=0.0, link=0.0, fixed=mp2.epilogue_seconds(request))
     for tilings, count in cut:
-        prediction += _predict_tilings(tilings, scheme, chip) * count
+        prediction += _predict_tilings(tilings, scheme, cutting.chip) * count
     merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
     return Mp2Plan(
         request=request,
@@ -270,10 +275,11 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
         device_bytes=max(mp2.device_bytes(tilings) for tilings, _ in cut),
         host_bytes=mp2.host_bytes(request, sizes),
         target=target,
-        chip=chip.name,
+        chip=options.chip,
         prediction=prediction,
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
+        shapes=options.shapes_on(target),
     )
 
 
@@ -297,6 +303,7 @@ def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str)
         prediction=prediction,
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
+        shapes=options.shapes_on(target),
     )
 
 
@@ -348,20 +355,29 @@ def _merit(
     return _Merit(reason, numpy_seconds)
 
 
-def make_tilings(gemm: Gemm, scheme: Scheme, chip: Chip, slices: int | None = None) -> tuple[Tiling, ...]:
-    """Tilings of the products that a scheme makes of one product, by default for its least slices."""
+def _cutting(options: Options, target: str) -> Cutting:
+    return Cutting(options.shapes_on(target), CHIPS[options.chip])
+
+
+def make_tilings(
+    gemm: Gemm, scheme: Scheme, cutting: Cutting | Chip, slices: int | None = None
+) -> tuple[Tiling, ...]:
+    """Tilings of the products that a scheme makes of one product, by default for its least slices.
+
+    Of a chip alone those that suit the product best.
+    """
+    cut = Cutting("fine", cutting) if isinstance(cutting, Chip) else cutting
     slices = slices or scheme.minimum_slices(gemm.k)
     batch, m, k, n, parts = scheme.call(gemm.batch, gemm.m, gemm.k, gemm.n)
     if slices is not None:
-        if parts == 1 and prefers_karatsuba(batch, m, k, n, slices, chip, gemm.structure):
-            return (tile_karatsuba(batch, m, k, n, slices, chip, gemm.structure),)
-        return tile_products(batch, m, k, n, slices, parts, chip, gemm.structure)
+        karatsuba = cut.karatsuba(batch, m, k, n, slices, gemm.structure) if parts == 1 else None
+        return (karatsuba,) if karatsuba else cut.products(batch, m, k, n, slices, parts, gemm.structure)
     tf32 = scheme.operand_dtype == "tfloat32"
     size = itemsize(scheme.operand_dtype)
     if scheme.complex or scheme.terms > 1:
         in_c_order = (True, False)  # as precision makes reals of complex, and terms of one operand
-        return (tile_gemm(batch, m, k, n, size, tf32, in_c_order),)
-    return tile_structured(gemm.structure, batch, m, k, n, size, tf32, gemm.k_is_fast)
+        return (cut.gemm(batch, m, k, n, size, tf32, in_c_order),)
+    return tile_structured(gemm.structure, batch, m, k, n, size, tf32, gemm.k_is_fast, cut)
 
 
 def can_stay(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...]) -> bool:
@@ -388,14 +404,14 @@ def _affordable(
     return most
 
 
-def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], chip: Chip) -> Prediction:
+def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], cutting: Cutting) -> Prediction:
     """Times of a plan's launches, with the guard product where the data choose the slices."""
-    guard = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n)
+    guard, chip = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n), cutting.chip
     if can_stay(gemm, scheme, tilings):
         return predict(tilings[0], chip.fp32_passes, chip, gemm.held, gemm.stays)
     if guard is None:
         return _predict_tilings(tilings, scheme, chip)
-    least = tile_least(guard.batch, guard.m, guard.k, guard.n)
+    least = cutting.least(guard.batch, guard.m, guard.k, guard.n)
     return _predict_tilings(tilings, scheme, chip) + predict(least, 1, chip)
 
 
@@ -412,12 +428,13 @@ def _predict_blocked(
     options: Options,
     block: int,
     direct: int,
-    chip: Chip,
+    cutting: Cutting | Chip,
     slices: int | None = None,
 ) -> Prediction:
     """Times of all steps of a solve or a factorisation; of at least so many slices where given."""
+    cut = Cutting("fine", cutting) if isinstance(cutting, Chip) else cutting
     each = (
-        _predict_step(step, request.dtype, options.precision, direct, chip, slices) * count
+        _predict_step(step, request.dtype, options.precision, direct, cut, slices) * count
         for step, count in steps(request, block, direct)
     )
     return sum(each, start=NO_TIME)
@@ -425,7 +442,7 @@ def _predict_blocked(
 
 @lru_cache(maxsize=4096)
 def _predict_step(
-    step: Step, dtype: str, precision: str | float, direct: int, chip: Chip, slices: int | None = None
+    step: Step, dtype: str, precision: str | float, direct: int, cutting: Cutting, slices: int | None = None
 ) -> Prediction:
     """Times of a product between blocks, or of one on the diagonal, the host's unless a kernel solves it."""
     if isinstance(step, Update):
@@ -433,7 +450,8 @@ def _predict_step(
         scheme = choose(dtype, precision, step.k)
         least = scheme.minimum_slices(step.k)
         digits = None if least is None else max(least, slices or least)
-        return _predict(gemm, scheme, make_tilings(gemm, scheme, chip, digits), chip)
+        return _predict(gemm, scheme, make_tilings(gemm, scheme, cutting, digits), cutting)
     if direct and step.columns:
-        return predict(tile_trsm(step.n, step.columns), chip.fp32_passes, chip)
+        chip = cutting.chip
+        return predict(cutting.trsm(step.n, step.columns), chip.fp32_passes, chip)
     return Prediction(device=0.0, link=0.0, fixed=host.predicted_seconds(step.work, dtype))

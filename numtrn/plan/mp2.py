@@ -71,7 +71,7 @@ class Mp2Plan:
         Most on the device at a time, predicted.
     host_bytes
         Most on the host beside B and the pair energies: T of a pair of blocks and the epilogue's tiles.
-    target, chip, prediction, numpy_seconds, reason
+    target, chip, prediction, numpy_seconds, reason, shapes
         As of a `numtrn.plan.Plan`; the epilogue's time on the host counts as fixed.
     """
 
@@ -87,6 +87,7 @@ class Mp2Plan:
     prediction: Prediction
     numpy_seconds: float | None
     reason: str
+    shapes: str = "fine"
 
     @property
     def fused(self) -> bool:

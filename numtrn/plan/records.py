@@ -39,6 +39,8 @@ class Plan:
         Predicted for NumPy on this machine, from its measured speed; None where nothing asked for it.
     reason
         Why a kernel, in words and figures.
+    shapes
+        Of launches: "fine", or "few" of the ladder (`numtrn.plan.ladder`).
     """
 
     request: Gemm | Contraction
@@ -51,6 +53,7 @@ class Plan:
     prediction: Prediction
     numpy_seconds: float | None
     reason: str
+    shapes: str = "fine"
 
     @property
     def kernel(self) -> str:

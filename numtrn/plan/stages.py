@@ -96,6 +96,8 @@ class ContractionPlan:
         Of the kernels' steps; published figures, no measurement.
     reason
         Why kernels, in words and figures.
+    shapes
+        As of a `numtrn.plan.Plan`.
     """
 
     request: Contraction
@@ -105,6 +107,7 @@ class ContractionPlan:
     chip: str
     prediction: Prediction
     reason: str
+    shapes: str = "fine"
 
     @property
     def plans(self) -> tuple[Plan, ...]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from numtrn.plan.rank_k import tile_rank_k
-from numtrn.plan.symm import tile_symm
-from numtrn.plan.tiling import Tiling, tile_gemm
-from numtrn.plan.trmm import tile_trmm
+from numtrn.machine import CHIPS
+from numtrn.plan.ladder import Cutting
+from numtrn.plan.tiling import Tiling
 from numtrn.request import Structure
 
 __all__ = ["tile_structured"]
+
+FINE = Cutting("fine", CHIPS["trn2"])
+"""Kernels of plain operands are cut alike for every chip."""
 
 
 def tile_structured(
@@ -23,6 +25,7 @@ def tile_structured(
     itemsize: int,
     tf32: bool = False,
     k_is_fast: tuple[bool, bool] = (False, False),
+    cut: Cutting = FINE,
 ) -> tuple[Tiling, ...]:
     """Tilings of all launches of a real product (batch, m, k) by (batch, k, n) in an engine type.
 
@@ -31,28 +34,28 @@ def tile_structured(
     """
     match structure:
         case "syrk" | "herk":
-            diagonal = tile_rank_k(batch, m, k, 1, itemsize, tf32, k_is_fast[0])
+            diagonal = cut.rank_k(batch, m, k, 1, itemsize, tf32, k_is_fast[0])
         case "syr2k" | "her2k":
             k_is_fast = (True, True)  # as the pairs of operands are put side by side
-            diagonal = tile_rank_k(batch, m, k // 2, 2, itemsize, tf32, True)
+            diagonal = cut.rank_k(batch, m, k // 2, 2, itemsize, tf32, True)
         case "symm" | "hemm":
-            diagonal = tile_symm(m, n, itemsize, tf32)
+            diagonal = cut.symm(m, n, itemsize, tf32)
         case "trmm":
-            diagonal = tile_trmm(m, n, itemsize, tf32)
+            diagonal = cut.trmm(m, n, itemsize, tf32)
         case "general":
-            return (tile_gemm(batch, m, k, n, itemsize, tf32, k_is_fast),)
+            return (cut.gemm(batch, m, k, n, itemsize, tf32, k_is_fast),)
     pieces_batch, rows, pieces_k, columns = diagonal.pieces
     if diagonal.kernel == "rank_k":
         first = replace(diagonal, pieces=(pieces_batch, rows, pieces_k, 1))
         return first, *(
-            tile_gemm(batch, high, k, start, itemsize, tf32, k_is_fast)
+            cut.gemm(batch, high, k, start, itemsize, tf32, k_is_fast)
             for start, high in _rows(m, diagonal.m)
         )
     first = replace(diagonal, pieces=(batch, rows, 1, columns))
     sides = [(high, start) for start, high in _rows(m, diagonal.m)]
     if structure in ("symm", "hemm"):
         sides += [(diagonal.m, m - start) for start in range(diagonal.m, m, diagonal.m)]
-    products = (tile_gemm(1, high, width, n, itemsize, tf32, k_is_fast) for high, width in sides)
+    products = (cut.gemm(1, high, width, n, itemsize, tf32, k_is_fast) for high, width in sides)
     return first, *(replace(t, pieces=(batch * t.pieces[0], *t.pieces[1:])) for t in products)
 
 

@@ -66,6 +66,10 @@ class Words(Protocol):
         """Whether (rows, k) is the order in memory."""
         ...
 
+    def recut(self, slices: int) -> Words:
+        """The same operand in so many digits, asked for with k outermost whatever its order in memory."""
+        ...
+
     def cut(self, part: int, batch: int, rows: slice, k: slice, out: NDArray[np.int8]) -> None:
         """Write the words of one block, (rows, k, bytes): byte slices - 1 - p is digit p.
 

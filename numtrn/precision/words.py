@@ -7,7 +7,7 @@ Blocks are made when asked for, by `numtrn.precision.fixed`; how many digits are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class SideWords:
 
     side: Side
     slices: int
+    outermost: bool = False
 
     @property
     def batch(self) -> int:
@@ -50,7 +51,11 @@ class SideWords:
     def k_is_fast(self) -> bool:
         """Whether (rows, k) is the order in memory."""
         _, rows, k = (abs(stride) for stride in self.side.parts[0].strides)
-        return k <= rows
+        return k <= rows and not self.outermost
+
+    def recut(self, slices: int) -> SideWords:
+        """The same operand in so many digits, with k outermost."""
+        return replace(self, slices=slices, outermost=True)
 
     def source(self, part: int) -> Array | None:
         """What the words of a part depend on alone: the operand's elements, whose rows give the exponents."""
