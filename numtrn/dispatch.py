@@ -240,6 +240,7 @@ def _record(
             host_work=outcome.host_work,
             copied=outcome.copied,
             saved=outcome.saved,
+            core_launches=outcome.core_launches,
             work=_work(plan),
         )
     block.session.record(call)

@@ -42,9 +42,9 @@ BUDGET = 4 * 2**30
 """Bytes of operands that stay on one target between calls; beyond them the least recently used go."""
 
 
-def place_name(target: str) -> str:
-    """The first device of a target, as arrays call it: ``"interpreter:0"``."""
-    return f"{target}:0"
+def place_name(target: str, hbm: int = 0) -> str:
+    """A memory of a target, as arrays call the first one: ``"interpreter:0"``."""
+    return f"{target}:{hbm}"
 
 
 class Piece(NamedTuple):

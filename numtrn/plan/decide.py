@@ -15,8 +15,8 @@ from numtrn.plan import host, mp2
 from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, promise, steps
 from numtrn.plan.contraction import Folding, fold
 from numtrn.plan.cost import Prediction, predict, predict_words
-from numtrn.plan.mp2 import Mp2Plan
 from numtrn.plan.ladder import Cutting
+from numtrn.plan.mp2 import Mp2Plan
 from numtrn.plan.path import order
 from numtrn.plan.records import Plan, Refusal
 from numtrn.plan.stages import ContractionPlan, Stage, Undecided, walk
@@ -156,6 +156,7 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
     )
 
 
@@ -181,6 +182,7 @@ def _contraction(
         prediction=sum((plan.prediction for plan in plans), start=NO_TIME),
         reason=max(plans, key=lambda plan: plan.gemm.work).reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
     )
 
 
@@ -242,6 +244,7 @@ def _blocked(
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
     )
 
 
@@ -280,6 +283,7 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
     )
 
 
@@ -304,6 +308,7 @@ def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str)
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
     )
 
 
@@ -356,7 +361,8 @@ def _merit(
 
 
 def _cutting(options: Options, target: str) -> Cutting:
-    return Cutting(options.shapes_on(target), CHIPS[options.chip])
+    on_hardware = target == "neuron"
+    return Cutting(options.shapes_on(target), CHIPS[options.chip], options.cores or 1, timed=on_hardware)
 
 
 def make_tilings(
@@ -367,6 +373,8 @@ def make_tilings(
     Of a chip alone those that suit the product best.
     """
     cut = Cutting("fine", cutting) if isinstance(cutting, Chip) else cutting
+    if gemm.stays or any(gemm.held):  # of what lies in one memory
+        cut = replace(cut, cores=1)
     slices = slices or scheme.minimum_slices(gemm.k)
     batch, m, k, n, parts = scheme.call(gemm.batch, gemm.m, gemm.k, gemm.n)
     if slices is not None:

@@ -1,6 +1,6 @@
 """The few launch shapes of a target that compiles: a product is cut and padded into them, whatever its own.
 
-Compiling takes minutes, and a program is one shape. So there are two policies: "fine", where every product has
+Compiling takes minutes, and a program is one shape. So there are two policies: "fine", where each product has
 the shape that suits it best, and "few", where launches have the shapes listed here. Of several that would do,
 the one with the least predicted time is taken. A product of digits may take more digits than asked for; its
 words always have k outermost, so that one program makes the planes of both operands of a square launch.
@@ -18,8 +18,11 @@ from math import ceil
 from typing import NamedTuple
 
 from numtrn.machine import CHIPS, Chip
+from numtrn.plan.cores import shares
 from numtrn.plan.cost import predict, predict_words
 from numtrn.plan.rank_k import tile_rank_k
+from numtrn.plan.spread import cover as _cover
+from numtrn.plan.spread import spread
 from numtrn.plan.symm import tile_symm
 from numtrn.plan.tiling import Tiling, tile_gemm
 from numtrn.plan.trmm import tile_trmm
@@ -40,6 +43,7 @@ from numtrn.plan.words import (
 from numtrn.request import MIRRORED, Structure
 
 __all__ = ["DIGITS", "EXTENTS", "GUARDS", "KARATSUBA", "Cutting", "Rung", "rounded"]
+
 
 class Rung(NamedTuple):
     """One launch shape of a product of digits."""
@@ -100,10 +104,16 @@ class Cutting:
         One of `numtrn.options.SHAPES`.
     chip
         The chip.
+    cores
+        Most cores that a product is spread over.
+    timed
+        Whether predicted times decide over how many.
     """
 
     shapes: str
     chip: Chip
+    cores: int = 1
+    timed: bool = False
 
     @property
     def few(self) -> bool:
@@ -114,9 +124,7 @@ class Cutting:
         self, batch: int, m: int, k: int, n: int, slices: int, parts: int, structure: Structure = "general"
     ) -> tuple[Tiling, ...]:
         """As `numtrn.plan.words.tile_products`; of the ladder with as many digits as asked for, or more."""
-        if not self.few:
-            return tile_products(batch, m, k, n, slices, parts, self.chip, structure)
-        return _products(batch, m, k, n, slices, parts, self.chip.name, structure)
+        return _spread_words(self, batch, m, k, n, slices, parts, structure)
 
     def karatsuba(
         self, batch: int, m: int, k: int, n: int, slices: int, structure: Structure = "general"
@@ -124,20 +132,34 @@ class Cutting:
         """Launches in Karatsuba's form, or None where they would not be faster."""
         if not prefers_karatsuba(batch, m, k, n, slices, self.chip, structure):
             return None
-        if not self.few:
-            return tile_karatsuba(batch, m, k, n, slices, self.chip, structure)
-        return _karatsuba(batch, m, k, n, slices, self.chip.name, structure)
+        found = _spread_words(self, batch, m, k, n, slices, 0, structure)
+        return found[0] if found else None
+
+    def _words(
+        self, batch: int, m: int, k: int, n: int, slices: int, parts: int, structure: Structure
+    ) -> tuple[Tiling, ...]:
+        """Products of words for one core; with no parts the one in Karatsuba's form, if there is any."""
+        if self.few:
+            if parts:
+                return _products(batch, m, k, n, slices, parts, self.chip.name, structure)
+            found = _karatsuba(batch, m, k, n, slices, self.chip.name, structure)
+            return () if found is None else (found,)
+        if parts:
+            return tile_products(batch, m, k, n, slices, parts, self.chip, structure)
+        return (tile_karatsuba(batch, m, k, n, slices, self.chip, structure),)
 
     def planes(self, tiling: Tiling, side: str, k_is_fast: bool) -> Planes:
         """The pre-pass of one operand; of the ladder without a transpose, as the host has cut words so."""
         return tile_planes(tiling, side, k_is_fast and not self.few)
 
     def least(self, batch: int, m: int, k: int, n: int) -> Tiling:
-        """As `numtrn.plan.words.tile_least`."""
+        """As `numtrn.plan.words.tile_least`, over several cores but cut no smaller, which bounds depend on."""
         if not self.few:
-            return tile_least(batch, m, k, n)
-        found = (_cover(tile_least(1, *shape), batch, m, k, n) for shape in GUARDS)
-        return min(found, key=lambda t: predict(t, 1, self.chip).total)
+            t = tile_least(batch, m, k, n)
+        else:
+            found = (_cover(tile_least(1, *shape), batch, m, k, n) for shape in GUARDS)
+            t = min(found, key=lambda t: predict(t, 1, self.chip).total)
+        return replace(t, cores=len(shares(replace(t, cores=self.cores))))
 
     def gemm(
         self,
@@ -150,6 +172,12 @@ class Cutting:
         k_is_fast: tuple[bool, bool] = (False, False),
     ) -> Tiling:
         """As `numtrn.plan.tiling.tile_gemm`."""
+        return _spread_gemm(self, batch, m, k, n, itemsize, tf32, k_is_fast)
+
+    def _gemm(
+        self, batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool, k_is_fast: tuple[bool, bool]
+    ) -> Tiling:
+        """For one core."""
         if not self.few:
             return tile_gemm(batch, m, k, n, itemsize, tf32, k_is_fast)
         t = tile_gemm(1, rounded(m), rounded(k), rounded(n), itemsize, tf32, k_is_fast)
@@ -193,9 +221,42 @@ def _batch(batch: int) -> int:
     return next((size for size in reversed(BATCHES) if 2 * batch > size), 1)
 
 
-def _cover(t: Tiling, batch: int, m: int, k: int, n: int) -> Tiling:
-    """A launch repeated over a product."""
-    return replace(t, pieces=(ceil(batch / t.batch), ceil(m / t.m), ceil(k / t.k), ceil(n / t.n)))
+@lru_cache(maxsize=4096)
+def _spread_gemm(
+    cutting: Cutting,
+    batch: int,
+    m: int,
+    k: int,
+    n: int,
+    itemsize: int,
+    tf32: bool,
+    k_is_fast: tuple[bool, bool],
+) -> Tiling:
+    passes = cutting.chip.fp32_passes if itemsize == 4 and not tf32 else 1
+
+    def cut(batch: int, m: int, n: int) -> tuple[Tiling, ...]:
+        return (cutting._gemm(batch, m, k, n, itemsize, tf32, k_is_fast),)
+
+    def seconds(tilings: tuple[Tiling, ...]) -> float:
+        return predict(tilings[0], passes, cutting.chip).total
+
+    (found,) = spread(cut, (batch, m, k, n), cutting.cores, seconds if cutting.timed else None)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _spread_words(
+    cutting: Cutting, batch: int, m: int, k: int, n: int, slices: int, parts: int, structure: Structure
+) -> tuple[Tiling, ...]:
+    def cut(batch: int, m: int, n: int) -> tuple[Tiling, ...]:
+        return cutting._words(batch, m, k, n, slices, parts, structure)
+
+    def seconds(tilings: tuple[Tiling, ...]) -> float:
+        return predict_words(tilings, cutting.chip).total
+
+    if not cut(batch, m, n):
+        return ()
+    return spread(cut, (batch, m, k, n), cutting.cores, seconds if cutting.timed else None, structure)
 
 
 # ---- Products of digits ----

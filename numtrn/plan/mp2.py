@@ -88,6 +88,7 @@ class Mp2Plan:
     numpy_seconds: float | None
     reason: str
     shapes: str = "fine"
+    cores: int = 1
 
     @property
     def fused(self) -> bool:

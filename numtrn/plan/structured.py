@@ -48,8 +48,7 @@ def tile_structured(
     if diagonal.kernel == "rank_k":
         first = replace(diagonal, pieces=(pieces_batch, rows, pieces_k, 1))
         return first, *(
-            cut.gemm(batch, high, k, start, itemsize, tf32, k_is_fast)
-            for start, high in _rows(m, diagonal.m)
+            cut.gemm(batch, high, k, start, itemsize, tf32, k_is_fast) for start, high in _rows(m, diagonal.m)
         )
     first = replace(diagonal, pieces=(batch, rows, 1, columns))
     sides = [(high, start) for start, high in _rows(m, diagonal.m)]

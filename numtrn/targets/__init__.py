@@ -29,11 +29,12 @@ def availability() -> dict[str, str]:
     }
 
 
-def select(target: str, chip: str) -> Target:
+def select(target: str, chip: str, cores: int | None = None) -> Target:
     """The target that a block uses.
 
     ``"auto"`` takes Neuron hardware where it can be used, else the official simulator where the real
     ``nki`` is installed and ``NKI_SIMULATOR=1`` asks for it, else the embedded interpreter.
+    The interpreter has as many cores as are asked for, else one; any other target those that it sees.
 
     Raises
     ------
@@ -50,10 +51,10 @@ def select(target: str, chip: str) -> Target:
             f"target={target!r} cannot be used: {problems[target]}. "
             "target='interpreter' runs the same kernels anywhere"
         )
-    return _make(target, CHIPS[chip])
+    return _make(target, CHIPS[chip], cores)
 
 
-def _make(target: str, chip: Chip) -> Target:
+def _make(target: str, chip: Chip, cores: int | None) -> Target:
     if target == "neuron":
         from numtrn.targets.neuron import Neuron
 
@@ -64,4 +65,4 @@ def _make(target: str, chip: Chip) -> Target:
         return Simulator(chip)
     from numtrn.targets.interpreter import Interpreter
 
-    return Interpreter(chip)
+    return Interpreter(chip, cores or 1)

@@ -20,16 +20,28 @@ class Resident:
     ----------
     value
         What the target launches with: a device tensor, or an array where the target has no memory of its own.
+    hbm
+        Which memory it is in: `numtrn.machine.Chip.hbm_of` its core.
     """
 
     value: Any
+    hbm: int = 0
 
 
 class Target(Protocol):
-    """Somewhere kernels run. A target carries data there and back; it decides nothing."""
+    """Somewhere kernels run. A target carries data there and back; it decides nothing.
+
+    Attributes
+    ----------
+    cores
+        Cores that this process drives there. Where there are several, `launch`, `keep` and `place` take
+        ``core=``, the number of one of them, and may be called by as many threads at once, each for a core of
+        its own. What a launch reads of the target must be in that core's memory.
+    """
 
     name: str
     chip: Chip
+    cores: int
 
     def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel and give its result as a NumPy array.

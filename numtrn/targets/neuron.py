@@ -30,6 +30,7 @@ class Neuron:
     """Runs kernels on the first Neuron core that the runtime gives this process."""
 
     name = "neuron"
+    cores = 1
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip

@@ -36,6 +36,7 @@ class Simulator:
     """Runs kernels on ``nki.simulate``, with exact low-precision storage and the chip set explicitly."""
 
     name = "simulator"
+    cores = 1
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
