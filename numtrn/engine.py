@@ -534,17 +534,17 @@ class _Placed:
         sides = zip(("lhs", "rhs"), (t.m, t.n), strict=True)
         self._sizes = {side: t.bytes_in * extent // (t.m + t.n) for side, extent in sides}
         self._left = KEEP_BYTES
-        self._known: set[tuple[str | int, ...]] = set()
+        self._known: set[Hashable] = set()
         self._lock = Lock()
         self._pieces = Once()
 
     def get(self, side: str, where: tuple[slice, ...], pack: Pack) -> Array | Resident:
-        key = (side, *_starts(where))
+        key = side, _starts(where)
         if self._keeps(key, self._sizes[side]):
             return self._pieces.get(key, lambda: self._place(where, pack))
         return self._place(where, pack)
 
-    def _keeps(self, key: tuple[str | int, ...], size: int) -> bool:
+    def _keeps(self, key: Hashable, size: int) -> bool:
         with self._lock:
             if key not in self._known and size <= self._left:
                 self._left -= size

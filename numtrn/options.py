@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,7 +86,7 @@ def resolve(**given: Any) -> Options:
     TypeError, ValueError
         For an unknown value; the message names the setting, the value and the allowed ones.
     """
-    read = {
+    read: dict[str, Callable[[Any, str], Any]] = {
         "target": lambda value, where: _choice(value, where, TARGETS),
         "chip": lambda value, where: _choice(value, where, CHIP_NAMES),
         "precision": _precision,

@@ -264,10 +264,12 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
     steps = mp2.products(request, sizes)
 
     slices = scheme.normwise_slices(request.naux)
+    lanes = mp2.pair_cores(request, sizes, cutting.cores)
+    if lanes > 1:  # each product on a core of its own
+        cutting = replace(cutting, cores=1)
     cut = [(make_tilings(gemm, scheme, cutting, slices), count) for gemm, count in steps]
-    prediction = Prediction(device=0.0, link=0.0, fixed=mp2.epilogue_seconds(request))
-    for tilings, count in cut:
-        prediction += _predict_tilings(tilings, scheme, cutting.chip) * count
+    times = [_predict_tilings(tilings, scheme, cutting.chip) for tilings, _ in cut]
+    prediction = mp2.on_cores(request, sizes, lanes, times)
     merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
     return Mp2Plan(
         request=request,
@@ -275,8 +277,8 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
         kernel=scheme.kernel,
         block=sizes,
         products=steps,
-        device_bytes=max(mp2.device_bytes(tilings) for tilings, _ in cut),
-        host_bytes=mp2.host_bytes(request, sizes),
+        device_bytes=lanes * max(mp2.device_bytes(tilings) for tilings, _ in cut),
+        host_bytes=lanes * mp2.host_bytes(request, sizes),
         target=target,
         chip=options.chip,
         prediction=prediction,
@@ -284,15 +286,16 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
         reason=merit.reason,
         shapes=options.shapes_on(target),
         cores=options.cores or 1,
+        used_cores=max(lanes, *(tilings[0].cores for tilings, _ in cut)),
     )
 
 
 def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str) -> Mp2Plan:
     """The plan of the kernel that keeps integrals on the chip."""
-    predicted = mp2.predict_fused(request, scheme, CHIPS[options.chip])
+    predicted = mp2.predict_fused(request, scheme, _cutting(options, target))
     if predicted is None:
         raise _RefusedError(f"an orbital, {max(request.nvir)} x {request.naux}, does not fit SBUF in fp32")
-    prediction, device_bytes = predicted
+    prediction, device_bytes, used = predicted
     merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
     return Mp2Plan(
         request=request,
@@ -309,6 +312,7 @@ def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str)
         reason=merit.reason,
         shapes=options.shapes_on(target),
         cores=options.cores or 1,
+        used_cores=used,
     )
 
 

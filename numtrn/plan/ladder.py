@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numtrn.machine import CHIPS, Chip
 from numtrn.plan.cores import shares
@@ -120,6 +120,11 @@ class Cutting:
         """Whether launches have the shapes of the ladder."""
         return self.shapes == "few"
 
+    @property
+    def spread(self) -> dict[str, Any]:
+        """What tilings of pairs are told of cores."""
+        return {"cores": self.cores, "chip": self.chip if self.timed else None}
+
     def products(
         self, batch: int, m: int, k: int, n: int, slices: int, parts: int, structure: Structure = "general"
     ) -> tuple[Tiling, ...]:
@@ -153,7 +158,7 @@ class Cutting:
         return tile_planes(tiling, side, k_is_fast and not self.few)
 
     def least(self, batch: int, m: int, k: int, n: int) -> Tiling:
-        """As `numtrn.plan.words.tile_least`, over several cores but cut no smaller, which bounds depend on."""
+        """As `numtrn.plan.words.tile_least`, over several cores, cut no smaller: bounds depend on it."""
         if not self.few:
             t = tile_least(batch, m, k, n)
         else:

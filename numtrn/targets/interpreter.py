@@ -50,7 +50,7 @@ class Interpreter:
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int], core: int = 0
     ) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
-        (result,) = self.keep(kernel, arrays, parameters, core)
+        (result,) = self.keep(kernel, arrays, parameters, *([core] if core else []))
         return self.fetch(result)
 
     def keep(
