@@ -18,11 +18,10 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from numtrn.machine import CHIPS, Chip
-from numtrn.plan.cores import shares
 from numtrn.plan.cost import predict, predict_words
 from numtrn.plan.rank_k import tile_rank_k
 from numtrn.plan.spread import cover as _cover
-from numtrn.plan.spread import spread
+from numtrn.plan.spread import over, spread
 from numtrn.plan.symm import tile_symm
 from numtrn.plan.tiling import Tiling, tile_gemm
 from numtrn.plan.trmm import tile_trmm
@@ -162,9 +161,14 @@ class Cutting:
         if not self.few:
             t = tile_least(batch, m, k, n)
         else:
-            found = (_cover(tile_least(1, *shape), batch, m, k, n) for shape in GUARDS)
-            t = min(found, key=lambda t: predict(t, 1, self.chip).total)
-        return replace(t, cores=len(shares(replace(t, cores=self.cores))))
+            covers = (_cover(tile_least(1, *shape), batch, m, k, n) for shape in GUARDS)
+            t = min(covers, key=lambda t: predict(t, 1, self.chip).total)
+
+        def seconds(tilings: tuple[Tiling, ...]) -> float:
+            return predict(tilings[0], 1, self.chip).total
+
+        (found,) = over((t,), self.cores, seconds if self.timed else None)
+        return found
 
     def gemm(
         self,

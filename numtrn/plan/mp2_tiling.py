@@ -15,6 +15,7 @@ from math import ceil
 from numtrn.machine import Chip
 from numtrn.plan.cores import assign
 from numtrn.plan.cost import Prediction
+from numtrn.plan.spread import counts
 from numtrn.plan.tiling import BANK_COLUMNS, TILE
 from numtrn.plan.words import LONG
 
@@ -328,10 +329,11 @@ def _spread(blocked: Callable[[int], PairTiling | None], cores: int, chip: Chip 
     if plain is None or cores == 1:
         return plain
     found = [plain]
-    for least in (1, cores, 2 * cores):
-        tiling = blocked(least)
-        if tiling is not None:
-            found.append(replace(tiling, cores=len(pair_shares(replace(tiling, cores=cores)))))
+    for count in counts(cores):
+        tilings = (blocked(least) for least in (1, count, 2 * count))
+        found += [
+            replace(t, cores=len(pair_shares(replace(t, cores=count)))) for t in tilings if t is not None
+        ]
     if chip is None:
         return max(found, key=lambda t: t.cores)
     return min(found, key=lambda t: predict_pairs(t, chip).total)

@@ -15,7 +15,7 @@ from numtrn.plan.cores import parts_of, shares
 from numtrn.plan.tiling import Tiling
 from numtrn.request import MIRRORED, Structure
 
-__all__ = ["cover", "spread"]
+__all__ = ["counts", "cover", "over", "spread"]
 
 ENOUGH = 8
 """Result blocks for each core from which cutting smaller is of no use."""
@@ -54,16 +54,14 @@ def spread(
     plain = cut(batch, m, n)
     if cores == 1:
         return plain
-    found = [plain] if seconds else []
+    found = []
     for ways in _ways(plain[0], structure, cores):
         smaller = (ceil(extent / pieces) for extent, pieces in zip((batch, m, n), ways, strict=True))
         tilings = plain if ways == (1, 1, 1) else tuple(cover(t, *extents) for t in cut(*smaller))
         if not _same_sums(tilings[0], plain[0]):
             continue
-        found += [_over(tilings, count) for count in (_counts(cores) if seconds else (cores,))]
-    if seconds:
-        return min(found, key=lambda tilings: (seconds(tilings), tilings[0].cores))
-    return min(found, key=_heaviest)
+        found.append(over(tilings, cores, seconds))
+    return _best(found, seconds)
 
 
 def _ways(t: Tiling, structure: Structure, cores: int) -> Iterator[tuple[int, int, int]]:
@@ -71,11 +69,11 @@ def _ways(t: Tiling, structure: Structure, cores: int) -> Iterator[tuple[int, in
     yield 1, 1, 1
     if structure == "trmm" or len(parts_of(t)) >= ENOUGH * cores:
         return
-    counts = (1, *_counts(cores))
+    tried = (1, *counts(cores))
     most = 4 * cores if structure in MIRRORED else cores  # half of the blocks are not made
-    for i in counts:
-        for rows in counts:
-            for columns in (rows,) if structure in MIRRORED else counts:
+    for i in tried:
+        for rows in tried:
+            for columns in (rows,) if structure in MIRRORED else tried:
                 if 1 < i * rows * columns <= most:
                     yield i, rows, columns
 
@@ -85,23 +83,33 @@ def _same_sums(t: Tiling, other: Tiling) -> bool:
     return t.slices == other.slices and (bool(t.slices) or (t.k, t.pieces[2]) == (other.k, other.pieces[2]))
 
 
-def _counts(cores: int) -> list[int]:
+def counts(cores: int) -> list[int]:
     """Numbers of cores to try: powers of two, and all.
 
-    >>> _counts(8), _counts(3)
+    >>> counts(8), counts(3)
     ([2, 4, 8], [2, 3])
     """
     return [*(2**e for e in range(1, (cores - 1).bit_length())), cores]
 
 
-def _over(tilings: Tilings, cores: int) -> Tilings:
-    """The same launches over as many of the cores as have something to do."""
-    used = len(shares(replace(tilings[0], cores=cores)))
-    return tuple(replace(t, cores=used) for t in tilings)
+def over(tilings: Tilings, cores: int, seconds: Callable[[Tilings], float] | None) -> Tilings:
+    """The same launches over at most so many cores; arguments as of `spread`."""
+    if cores == 1:
+        return tilings
+    most = [len(shares(replace(tilings[0], cores=count))) for count in (1, *counts(cores))]
+    found = [tuple(replace(t, cores=used) for t in tilings) for used in sorted(set(most))]
+    return _best(found, seconds)
 
 
-def _heaviest(tilings: Tilings) -> tuple[int, int]:
-    """Work of the core that has most, and the number of result blocks."""
+def _best(found: list[Tilings], seconds: Callable[[Tilings], float] | None) -> Tilings:
+    if seconds:
+        return min(found, key=lambda tilings: (seconds(tilings), tilings[0].cores))
+    return min(found, key=_heaviest)
+
+
+def _heaviest(tilings: Tilings) -> tuple[int, int, int]:
+    """Work of the core that has most, the number of result blocks, and bytes that they read."""
     of_cores = shares(tilings[0])
     most = max(sum(part.work for part in share.parts) for share in of_cores)
-    return most, sum(len(share.parts) for share in of_cores)
+    parts = sum(len(share.parts) for share in of_cores)
+    return most, parts, parts * tilings[0].bytes_in

@@ -178,13 +178,15 @@ def merged(iterators: Sequence[Generator[T, None, None]]) -> Generator[T, None, 
             channel.ended()
         yield from channel.results()
     finally:
-        channel.close()
+        channel.close()  # what an interrupted start has left runs nothing
         for thread in started:
             thread.join()
 
 
 def _drive(iterator: Generator[T, None, None], channel: _Channel[T], errors: Any) -> None:
     """One thread: hand over what a generator gives until nobody wants it."""
+    if not channel.enter():
+        return
     try:
         with np.errstate(**errors):  # a thread's own until NumPy 2
             for item in iterator:
@@ -195,6 +197,8 @@ def _drive(iterator: Generator[T, None, None], channel: _Channel[T], errors: Any
         channel.fail(error)
     else:
         channel.ended()
+    finally:
+        channel.leave()
 
 
 class _Channel(Generic[T]):
@@ -204,8 +208,21 @@ class _Channel(Generic[T]):
         self._changed = threading.Condition()
         self._items: deque[T] = deque()
         self._room = self._left = senders
+        self._inside = 0
         self._error: BaseException | None = None
         self._closed = False
+
+    def enter(self) -> bool:
+        """A sender begins; False when it is not to."""
+        with self._changed:
+            self._inside += not self._closed
+            return not self._closed
+
+    def leave(self) -> None:
+        """It has ended what it was doing."""
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()
 
     def put(self, item: T) -> bool:
         """Hand over a result, when there is room; False when nobody takes any more."""
@@ -230,11 +247,12 @@ class _Channel(Generic[T]):
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Nothing is taken any more."""
+        """Nothing is taken any more; waits for all who have begun."""
         with self._changed:
             self._closed = True
             self._items.clear()
             self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._inside)
 
     def results(self) -> Iterator[T]:
         """All of them; raises what a sender failed with."""
