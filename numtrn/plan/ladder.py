@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -128,7 +128,8 @@ class Cutting:
         self, batch: int, m: int, k: int, n: int, slices: int, parts: int, structure: Structure = "general"
     ) -> tuple[Tiling, ...]:
         """As `numtrn.plan.words.tile_products`; of the ladder with as many digits as asked for, or more."""
-        return _spread_words(self, batch, m, k, n, slices, parts, structure)
+        found = self._words if self.cores == 1 else partial(_spread_words, self)
+        return found(batch, m, k, n, slices, parts, structure)
 
     def karatsuba(
         self, batch: int, m: int, k: int, n: int, slices: int, structure: Structure = "general"
@@ -136,8 +137,8 @@ class Cutting:
         """Launches in Karatsuba's form, or None where they would not be faster."""
         if not prefers_karatsuba(batch, m, k, n, slices, self.chip, structure):
             return None
-        found = _spread_words(self, batch, m, k, n, slices, 0, structure)
-        return found[0] if found else None
+        words = self._words if self.cores == 1 else partial(_spread_words, self)
+        return next(iter(words(batch, m, k, n, slices, 0, structure)), None)
 
     def _words(
         self, batch: int, m: int, k: int, n: int, slices: int, parts: int, structure: Structure
@@ -181,7 +182,8 @@ class Cutting:
         k_is_fast: tuple[bool, bool] = (False, False),
     ) -> Tiling:
         """As `numtrn.plan.tiling.tile_gemm`."""
-        return _spread_gemm(self, batch, m, k, n, itemsize, tf32, k_is_fast)
+        gemm = self._gemm if self.cores == 1 else partial(_spread_gemm, self)
+        return gemm(batch, m, k, n, itemsize, tf32, k_is_fast)
 
     def _gemm(
         self, batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool, k_is_fast: tuple[bool, bool]
