@@ -1,4 +1,4 @@
-"""The command line: ``python -m numtrn demo | doctor | check | timeline | run``."""
+"""The command line: ``python -m numtrn demo | doctor | check | compile | timeline | run``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def main(argv: Sequence[str]) -> int:
         from numtrn import timeline
 
         return timeline.main(argv[1:])
+    if list(argv[:1]) == ["compile"]:
+        from numtrn import compiling
+
+        return compiling.main(argv[1:])
     known = parser.parse_args(argv)
     if known.command == "doctor":
         from numtrn import doctor
@@ -120,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         help="error, warning or off for one hazard of docs/hazards.md, such as H34=off",
     )
     check_parser.add_argument("files", nargs="+", metavar="FILE")
+    commands.add_parser("compile", help="compile the programs of a run before it")
     commands.add_parser("timeline", help="predicted timeline of a kernel, without computing anything")
     run_parser = commands.add_parser(
         "run", help="run a script unchanged inside a block, with an account at the end"

@@ -241,6 +241,8 @@ def _record(
             copied=outcome.copied,
             saved=outcome.saved,
             core_launches=outcome.core_launches,
+            programs=outcome.programs,
+            cold=outcome.compiled,
             work=_work(plan),
         )
     block.session.record(call)

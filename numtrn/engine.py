@@ -32,6 +32,7 @@ from numtrn.request import Array, Structure, k_is_fast
 from numtrn.residency import Source, owner_of, place_name
 from numtrn.structured import STORED, STRUCTURES, multiply, solve
 from numtrn.targets import Resident, Target
+from numtrn.targets.programs import Program, program_of, record_of
 
 __all__ = ["KernelEngine", "group_of"]
 
@@ -77,6 +78,8 @@ class KernelEngine:
         Kernel launches, and bytes moved to the target and back.
     saved
         Bytes of operands that were not moved, because the target had them.
+    programs, compiled
+        Distinct programs of these launches, and how many of them this machine is not known to have compiled.
     copied
         Bytes that the host made of operands of plain products, where a launch could not take them as they
         lie: of another dtype, of an extent that is not the launch's, or with gaps in memory.
@@ -102,6 +105,8 @@ class KernelEngine:
         self.launched: Counter[int] = Counter()
         self.bytes = 0
         self.saved = 0
+        self.programs: dict[Program, None] = {}
+        self.compiled = 0
         self.copied = 0
         self.form = ""
 
@@ -134,6 +139,8 @@ class KernelEngine:
                 self.saved += lane.saved
                 self.copied += lane.copied
                 self.form = self.form or lane.form
+                self.programs |= lane.programs
+                self.compiled += lane.compiled
 
     def product(
         self, lhs: Array, rhs: Array, operand_dtype: str, structure: Structure = "general"
@@ -368,7 +375,9 @@ class KernelEngine:
     ) -> tuple[Resident, ...]:
         """Launch a kernel whose results stay on the target."""
         self._count(arrays)
-        return self._target.keep(kernel, arrays, parameters, **self._on)
+        kept = self._target.keep(kernel, arrays, parameters, **self._on)
+        self._note(kernel, arrays, parameters)
+        return kept
 
     def fetch(self, resident: Resident) -> Array:
         """What a kernel left on the target."""
@@ -386,6 +395,7 @@ class KernelEngine:
         """
         self._count(arrays)
         part = self.checked(t, self._target.launch(t.kernel, arrays, t.parameters, **self._on), dtype)
+        self._note(t.kernel, arrays, t.parameters)
         self.bytes += part.nbytes
         return part
 
@@ -403,6 +413,12 @@ class KernelEngine:
                 f"{self._target.name} gave {part.shape} {part.dtype.name}"
             )
         return part
+
+    def _note(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> None:
+        program = program_of(kernel, arrays, parameters)
+        if program not in self.programs:
+            self.programs[program] = None
+            self.compiled += record_of(self._target).add(program)
 
     def _count(self, arrays: Sequence[Array | Resident]) -> None:
         self.launched[self._core] += 1

@@ -23,6 +23,7 @@ from numtrn.request import Array, Operands
 from numtrn.residency import Held, Matrix, Source
 from numtrn.resident import run_resident
 from numtrn.targets import Target
+from numtrn.targets.programs import Program
 
 __all__ = ["Account", "Kept", "Outcome", "launch", "launch_resident"]
 
@@ -58,6 +59,8 @@ class Account:
         Bytes of operands that were not moved, because the target had them.
     core_launches
         Launches on each core, from core 0 on.
+    programs, compiled
+        Distinct programs launched, and how many of them this machine was not known to have compiled.
     """
 
     launches: int
@@ -71,6 +74,8 @@ class Account:
     copied: int = 0
     saved: int = 0
     core_launches: tuple[int, ...] = ()
+    programs: frozenset[Program] = frozenset()
+    compiled: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +167,8 @@ def launch_resident(
         copied=engine.copied,
         saved=engine.saved,
         core_launches=engine.core_launches,
+        programs=frozenset(engine.programs),
+        compiled=engine.compiled,
     )
 
 
@@ -180,4 +187,6 @@ def _outcome(
         copied=engine.copied,
         saved=engine.saved,
         core_launches=engine.core_launches,
+        programs=frozenset(engine.programs),
+        compiled=engine.compiled,
     )

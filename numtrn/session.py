@@ -6,7 +6,7 @@ A session only collects and prints; it decides nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +60,10 @@ class Call:
         Bytes of operands that were not moved, because the target had them from an earlier call.
     core_launches
         Launches on each core, from core 0 on; they add up to `launches`.
+    programs
+        Distinct programs (a kernel, its parameters, the shapes and types of its operands) of the launches.
+    cold
+        How many of them were compiled in this call and never before on this machine.
     """
 
     function: str
@@ -83,6 +87,8 @@ class Call:
     copied: int = 0
     saved: int = 0
     core_launches: tuple[int, ...] = ()
+    programs: frozenset[Hashable] = frozenset()
+    cold: int = 0
 
     def by_kernel(self, **figures: Any) -> Call:
         """The same call on the kernel route, with the figures of its launches."""
@@ -154,6 +160,11 @@ class Session:
         Small calls count, and so do solves and factorisations, whose multiply-adds are mostly products.
         """
         return _share(self.calls, self._small()[1])
+
+    @property
+    def programs(self) -> frozenset[Hashable]:
+        """Distinct programs that were launched, and that a target which compiles has compiled."""
+        return frozenset().union(*(call.programs for call in self.calls))
 
     def record(self, call: Call) -> None:
         """Add a call, here and in the enclosing sessions."""
@@ -245,8 +256,19 @@ def render(session: Session) -> str:
     ]
     if session.target == "interpreter" and counts["kernel"]:
         lines.append("times are the interpreter's on this machine; they say nothing about a device")
+    if session.programs:
+        lines.append(_programs(session))
     lines += [f"calls are not caught by {layer}" for layer in session.blind]
     return "\n".join(lines)
+
+
+def _programs(session: Session) -> str:
+    """How many programs were launched, and how many of them were new to this machine."""
+    count = len(session.programs)
+    if session.target != "neuron":
+        return f"{count} distinct programs; the {session.target} compiles none"
+    cold = sum(call.cold for call in session.calls)
+    return f"{count} programs: {cold} compiled here for the first time, {count - cold} known to be compiled"
 
 
 def _groups(calls: Iterable[Call]) -> Iterator[list[Call]]:

@@ -177,7 +177,7 @@ def test_structures(name, structure, dtype, monkeypatch):
 def test_structures_in_karatsubas_form(structure, batch, monkeypatch):
     a, b = structured(structure, "float64", 200, batch)
     general, _ = by_structure("general", a, b)
-    monkeypatch.setattr("numtrn.engine.prefers_karatsuba", lambda *_: True)
+    monkeypatch.setattr("numtrn.plan.ladder.prefers_karatsuba", lambda *_: True)
     for limits in ((2048, 2048, 2048), (128, 128, 128)):
         monkeypatch.setattr(words, "LIMITS", (limits,))
         value, engine = by_structure(structure, a, b)

@@ -10,7 +10,7 @@ from scipy.linalg.blas import dgemm, dsyrk
 import numtrn
 from numtrn import engine
 from numtrn.machine import CHIPS
-from numtrn.plan import words
+from numtrn.plan import ladder, words
 from numtrn.precision import threads
 from numtrn.precision.scaling import sides
 from numtrn.precision.words import SideMagnitudes
@@ -42,7 +42,7 @@ def forms(monkeypatch):
 
 @pytest.fixture
 def karatsuba(monkeypatch):
-    monkeypatch.setattr(engine, "prefers_karatsuba", lambda *_: True)
+    monkeypatch.setattr(ladder, "prefers_karatsuba", lambda *_: True)
 
 
 @pytest.mark.parametrize("shape", [(300, 520, 200), (130, 1100, 64), (1, 300, 1)])
@@ -54,7 +54,7 @@ def test_karatsubas_form_gives_the_same_bits(shape, kind, forms, monkeypatch):
     a, b = rng.standard_normal((*batch, m, k)), rng.standard_normal((*batch, k, n))
     function, arrays = (dsyrk, (1.0, a)) if kind == "symmetric" else (np.matmul, (a, b))
     plain, _ = through_kernels(function, *arrays)
-    monkeypatch.setattr(engine, "prefers_karatsuba", lambda *_: True)
+    monkeypatch.setattr(ladder, "prefers_karatsuba", lambda *_: True)
     fewer, _ = through_kernels(function, *arrays)
     assert forms == [True]
     assert plain.tobytes() == fewer.tobytes()

@@ -56,8 +56,8 @@ def used(monkeypatch):
     made = []
 
     class Noted(KernelEngine):
-        def __init__(self, target, memories=()):
-            super().__init__(target, memories)
+        def __init__(self, *given):
+            super().__init__(*given)
             made.append(self)
 
     monkeypatch.setattr(launch, "KernelEngine", Noted)

@@ -1,9 +1,9 @@
 """The few launch shapes of a target that compiles: a product is cut and padded into them, whatever its own.
 
-Compiling takes minutes, and a program is one shape. So there are two policies: "fine", where each product has
-the shape that suits it best, and "few", where launches have the shapes listed here. Of several that would do,
-the one with the least predicted time is taken. A product of digits may take more digits than asked for; its
-words always have k outermost, so that one program makes the planes of both operands of a square launch.
+Compiling takes minutes, and a program is one shape. So there are two policies: "fine", where every product
+has the shape that suits it best, and "few", where launches have the shapes listed here. Of several that would
+do, the one with the least predicted time is taken. A product of digits may take more digits than asked for;
+its words always have k outermost, so that one program makes the planes of both operands of a square launch.
 
 What a launch of a shape holds is for the modules that know the kernels (`numtrn.plan.words` and so on): every
 shape listed is one that they leave as it is. Functions of plain integers.
@@ -59,15 +59,17 @@ DIGITS = (
     Rung(1, 128, 512, 1536, 16),
     Rung(1, 512, 512, 512, 16),
     Rung(16, 128, 128, 128, 16),
-    Rung(1, 1024, 1024, 1024, 16),
+    Rung(1, 1024, 2048, 1024, 16),
+    Rung(1, 512, 3072, 1024, 16),
     Rung(1, 256, 256, 256, 8),
     Rung(1, 1024, 1024, 1024, 8),
     Rung(1, 2048, 2048, 2048, 8),
+    Rung(1, 2048, 2560, 2048, 8),
 )
 """For ``sliced_gemm``. Sixteen digits are the most that any data ask for. At sizes where a launch's fixed
 cost and the link are what is paid for, they cost little more than eight (``benchmarks/programs.py``)."""
 
-KARATSUBA = (Rung(1, 2048, 2048, 2048, 8),)
+KARATSUBA = (Rung(1, 2048, 2048, 2048, 8), Rung(1, 2048, 3072, 2048, 8))
 """For ``karatsuba_gemm``, where sizes and data allow it."""
 
 LOWER_FROM = 1024
@@ -76,7 +78,7 @@ LOWER_FROM = 1024
 GUARDS = ((256, 512, 2048), (2048, 128, 8192), (2048, 2048, 8192))
 """M, K and N for ``least_product``, one pair a launch."""
 
-EXTENTS = (128, 512, 2048, 4096)
+EXTENTS = (128, 512, 1024, 2048, 4096)
 """To which the extents of kernels of plain operands are rounded up."""
 
 BATCHES = (1, 16)
@@ -87,7 +89,7 @@ def rounded(extent: int) -> int:
     """The least of `EXTENTS` that holds an extent; beyond the largest a multiple of that.
 
     >>> rounded(93), rounded(600), rounded(5000)
-    (128, 2048, 8192)
+    (128, 1024, 8192)
     """
     most = EXTENTS[-1]
     return next((size for size in EXTENTS if extent <= size), ceil(extent / most) * most)

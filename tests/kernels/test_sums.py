@@ -148,7 +148,7 @@ def test_symmetric(kind, batch):
 def test_real_symmetric(karatsuba, limits, monkeypatch):
     # Several launches, or several blocks of one; those below the diagonal are whole.
     monkeypatch.setattr(plan, "LIMITS", (limits,))
-    monkeypatch.setattr("numtrn.engine.prefers_karatsuba", lambda *_: karatsuba)
+    monkeypatch.setattr("numtrn.plan.ladder.prefers_karatsuba", lambda *_: karatsuba)
     lhs = Digits(digits_of("random", (1, 1, 700, 300, 7), 0) // 2)
     groups = groups_of_exact(lhs, lhs, structure="syrk")
     assert bool(groups) is not karatsuba

@@ -8,6 +8,7 @@ from numtrn.machine import CHIPS
 from numtrn.options import Options
 from numtrn.plan import BlockedPlan, Refusal, decide, host, make_plan
 from numtrn.plan.blocked import BLOCKS, Diagonal, Update, halves, largest_block, levels, steps
+from numtrn.plan.ladder import Cutting
 from numtrn.request import Cholesky, Solve, Triangular
 
 orders = st.integers(2, 3000)
@@ -91,7 +92,9 @@ def test_on_hardware_predicted_times_decide(monkeypatch, request_):
     assert isinstance(plan, BlockedPlan)
     assert plan.prediction.total < plan.numpy_seconds
     for block in BLOCKS:
-        other = decide._predict_blocked(request_, Options(), block, plan.direct, CHIPS["trn2"])
+        other = decide._predict_blocked(
+            request_, Options(), block, plan.direct, Cutting("few", CHIPS["trn2"])
+        )
         assert plan.prediction.total <= other.total
     decide._predict_step.cache_clear()
     monkeypatch.setattr(host, "multiply_add_rate", lambda dtype: 1e15)
