@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from numtrn import array, intercept
+from numtrn import array, dispatch, intercept
 from numtrn.block import OpenBlock, current, variable
 from numtrn.options import UNSET, from_environment, resolve
 from numtrn.plan import AnyPlan, Refusal, make_plan, threshold
 from numtrn.residency import Shelf
 from numtrn.session import Session
-from numtrn.targets import select
+from numtrn.targets import Counters, Target, select
 from numtrn.verdict import refusals
 
 __all__ = ["asarray", "enabled", "explain"]
@@ -34,7 +35,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         Where kernels run: Neuron hardware, the official simulator, or the embedded interpreter.
         ``"auto"`` takes hardware where there is some, else the interpreter.
     chip : {"trn1", "trn2", "trn3"}, default "trn2"
-        Generation that plans, predictions and the interpreter assume.
+        Generation that plans, predictions and the interpreter assume. On hardware it is the device's own.
     precision : {"full", "fast", "float32", "tfloat32x3", "float16x3", "tfloat32", "bfloat16"} or float
         ``"full"`` gives at least the accuracy of the dtype's own BLAS. A number p from 2 to 2^40 allows
         errors of p u |A||B|, u the dtype's unit roundoff; ``"fast"`` is 2^14 for float64 and complex128.
@@ -63,6 +64,8 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         For an unknown value; the message names the allowed ones.
     TargetUnavailableError
         When the target cannot be used on this machine.
+    KernelError
+        At the start of a strict block whose target has failed for good in this process.
 
     Notes
     -----
@@ -107,10 +110,12 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             cores=cores,
         )
         self._target = select(self._options.target, self._options.chip, self._options.cores)
-        self._options = self._options.on(self._target.cores)
+        # On hardware the chip is the device's.
+        self._options = replace(self._options.on(self._target.cores), chip=self._target.chip.name)
         self._opened: list[OpenBlock] = []
 
     def __enter__(self) -> Session:
+        dispatch.announce(self._target.name, self._options.strict)
         layers = intercept.install()
         parent = current()
         least = threshold(self._options, self._target.name)
@@ -122,6 +127,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             parent=parent.session if parent else None,
             small=functools.partial(intercept.small_calls, gate),
             blind=[f"{layer.name}: {layer.reason}" for layer in layers if not layer.on],
+            counters=functools.partial(_counted_since, self._target, self._target.counters),
         )
         block = OpenBlock(
             options=self._options,
@@ -141,6 +147,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         block = self._newest_here()
         block.alive = False
         block.lent = None
+        block.session.settle()
         intercept.leave(block.gate)
         if variable.get() is block:
             variable.set(current())
@@ -184,6 +191,11 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
 
     def __repr__(self) -> str:
         return f"<numtrn.enabled {self._options}>"
+
+
+def _counted_since(target: Target, before: Counters) -> Counters:
+    """What a target did since a block was opened."""
+    return target.counters.since(before)
 
 
 def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyPlan | Refusal:

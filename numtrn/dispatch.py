@@ -5,6 +5,7 @@ Every call leaves a record in the session of its block, whatever becomes of it.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -14,16 +15,17 @@ from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from numtrn.block import OpenBlock, current
-from numtrn.errors import KernelError, KernelFallbackWarning
+from numtrn.errors import KernelError, KernelFallbackWarning, ResourceExhaustedError
 from numtrn.launch import Account, Kept, Outcome, launch, launch_resident
 from numtrn.plan import AnyPlan, ContractionPlan, Mp2Plan, Plan, Refusal, can_stay, make_plan
 from numtrn.precision import Declined
 from numtrn.request import Array, Gemm, Operands, Request, Routine
-from numtrn.residency import Borrowed, Held, Matrix, Memory
+from numtrn.residency import Borrowed, Held, Matrix, Memory, release
 from numtrn.session import Call
+from numtrn.targets import health
 from numtrn.verify import verify
 
-__all__ = ["Computed", "attempt_in", "keep_in", "offer", "offer_in", "refuse_in"]
+__all__ = ["Computed", "announce", "attempt_in", "keep_in", "offer", "offer_in", "refuse_in"]
 
 NOT_THE_USERS = ("numtrn", "numpy", "scipy", "pyscf")
 """Packages whose frames lie between the user's line and ours."""
@@ -76,11 +78,8 @@ def offer_in(block: OpenBlock, request: Request, operands: Operands) -> Array | 
 
 def attempt_in(block: OpenBlock, request: Request, operands: Operands) -> Computed | None:
     """The same, with the plan and all that came of it."""
-    plan = make_plan(request, block.options, block.target.name, block.refusals)
-    if isinstance(plan, Refusal):
-        _record(block, request, reason=plan.reason, work=plan.work)
-        return None
-    return _run(block, plan, operands)
+    plan = _planned(block, request)
+    return None if plan is None else _run(block, plan, operands)
 
 
 def keep_in(
@@ -104,9 +103,8 @@ def keep_in(
     Held, ndarray or None
         A result on the target, one on the host, or None when NumPy is to compute the call.
     """
-    plan = make_plan(request, block.options, block.target.name, block.refusals)
-    if isinstance(plan, Refusal):
-        _record(block, request, reason=plan.reason, work=plan.work)
+    plan = _planned(block, request)
+    if plan is None:
         return None
     if isinstance(plan, Plan) and _stays(plan) and not block.options.verify:
         try:
@@ -117,6 +115,47 @@ def keep_in(
             return None if done is None else _accounted(block, *done)
     computed = _run(block, plan, Operands(inputs=(left.values(), right.values()), memories=memories))
     return None if computed is None else computed.outcome.value
+
+
+def _planned(block: OpenBlock, request: Request) -> AnyPlan | None:
+    """The plan of a call; None, and a record, where it is NumPy's.
+
+    Raises
+    ------
+    KernelError
+        When the target has failed for good and the block is strict.
+    """
+    plan = make_plan(request, block.options, block.target.name, block.refusals)
+    if isinstance(plan, Refusal):
+        _record(block, request, reason=plan.reason, work=plan.work)
+        return None
+    gone = health.standing(block.target.name)
+    if gone is None:
+        return plan
+    reason = f"target {block.target.name} is not tried again in this process: {gone}"
+    _record(block, request, reason=reason, work=_work(plan), failed=block.options.strict)
+    if block.options.strict:
+        raise type(gone)(f"{request.function}: {reason}") from gone
+    return None
+
+
+def announce(target: str, strict: bool) -> None:
+    """Say at the start of a block that its target has failed for good in this process, if it has.
+
+    Raises
+    ------
+    KernelError
+        Of the failure's type, when the block is strict.
+    """
+    gone = health.standing(target)
+    if gone is None:
+        return
+    text = f"target {target} is not tried again in this process: {gone}"
+    if strict:
+        raise type(gone)(text) from gone
+    warnings.warn(
+        f"{text}. NumPy computes what this block catches", KernelFallbackWarning, stacklevel=_users_level()
+    )
 
 
 def _stays(plan: Plan) -> bool:
@@ -169,7 +208,7 @@ def _tried(block: OpenBlock, plan: AnyPlan, compute: Callable[[], T]) -> _Done[T
     """A call by kernels, recorded; None where they failed, which is recorded too, and warned of or raised."""
     start = time.perf_counter()
     try:
-        account = compute()
+        account, freed = _with_room(block, compute)
     except Declined:
         raise
     except Exception as cause:
@@ -179,10 +218,21 @@ def _tried(block: OpenBlock, plan: AnyPlan, compute: Callable[[], T]) -> _Done[T
         _record(block, plan.request, reason=f"ended by {type(cause).__name__}", work=_work(plan), failed=True)
         raise
     seconds = time.perf_counter() - start
-    reason = "; ".join(filter(None, (plan.reason, account.note)))
+    reason = "; ".join(filter(None, (plan.reason, account.note, freed)))
     return _Done(
         account, _record(block, plan.request, reason=reason, plan=plan, outcome=account, seconds=seconds)
     )
+
+
+def _with_room(block: OpenBlock, compute: Callable[[], T]) -> tuple[T, str]:
+    """What was computed, at a second try where the device's memory did not suffice for the first; a note."""
+    try:
+        return compute(), ""
+    except ResourceExhaustedError:
+        pass  # the error holds on to what the launch had on the device, so it must be gone before
+    freed = release(block.target.name)
+    gc.collect()
+    return compute(), f"{freed / 1e6:,.1f} MB of kept operands were dropped for room"
 
 
 def _fail(block: OpenBlock, plan: AnyPlan, cause: Exception) -> None:
@@ -190,7 +240,7 @@ def _fail(block: OpenBlock, plan: AnyPlan, cause: Exception) -> None:
     what = f"kernel {plan.kernel} failed on {block.target.name}: {type(cause).__name__}: {cause}"
     _record(block, plan.request, reason=f"failed: {what}", work=_work(plan), failed=True)
     if block.options.strict:
-        raise KernelError(
+        raise (type(cause) if isinstance(cause, KernelError) else KernelError)(
             f"{plan.request.function}: {what}. Without strict=True NumPy computes it"
         ) from cause
     key = (plan.kernel, f"{type(cause).__name__}: {cause}")

@@ -8,12 +8,18 @@ from __future__ import annotations
 __all__ = [
     "CacheWarning",
     "DenominatorError",
+    "DeviceLostError",
+    "KernelCompileError",
     "KernelError",
     "KernelFallbackWarning",
     "KernelHazardWarning",
+    "KernelTimeoutError",
     "NumtrnError",
+    "OutOfBoundsError",
+    "ResourceExhaustedError",
     "TargetUnavailableError",
     "VerificationError",
+    "VersionMismatchError",
 ]
 
 
@@ -26,7 +32,34 @@ class TargetUnavailableError(NumtrnError, RuntimeError):
 
 
 class KernelError(NumtrnError, RuntimeError):
-    """A kernel failed to load, to launch, or to give its results back (raised under ``strict=True``)."""
+    """A kernel failed to load, to launch, or to give its results back (raised under ``strict=True``).
+
+    Subclasses name the cause where the compiler's or the runtime's own words tell it.
+    """
+
+
+class KernelCompileError(KernelError):
+    """The compiler refused a kernel for these shapes; this program is not compiled again in this process."""
+
+
+class OutOfBoundsError(KernelError):
+    """A kernel reached outside of its tensors on the device."""
+
+
+class ResourceExhaustedError(KernelError):
+    """The device, or the host for it, has no memory left for a launch."""
+
+
+class DeviceLostError(KernelError):
+    """The device failed or cannot be had; it is not tried again in this process."""
+
+
+class KernelTimeoutError(KernelError):
+    """A launch did not end in time; the device is not tried again in this process."""
+
+
+class VersionMismatchError(KernelError):
+    """Parts of the Neuron SDK do not fit each other; the target is not tried again in this process."""
 
 
 class VerificationError(NumtrnError, ArithmeticError):

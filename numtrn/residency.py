@@ -36,6 +36,7 @@ __all__ = [
     "norms_of",
     "owner_of",
     "place_name",
+    "release",
 ]
 
 BUDGET = 4 * 2**30
@@ -94,11 +95,12 @@ class Shelf:
             for found in [found for found in self._pieces if found[0] == owner]:
                 self.bytes -= self._pieces.pop(found).bytes
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self) -> int:
+        """Forget everything; gives the bytes."""
         with self._lock:
+            freed, self.bytes = self.bytes, 0
             self._pieces.clear()
-            self.bytes = 0
+            return freed
 
     def holds(self, owner: int) -> bool:
         """Whether there is a piece of a memory."""
@@ -113,6 +115,12 @@ _numbers = count()
 def _drop(owner: int) -> None:
     for shelf in list(_shelves.values()):
         shelf.drop(owner)
+
+
+def release(target: str) -> int:
+    """Forget what a target's memories hold of operands, all of which the host has too; gives the bytes."""
+    mine = [shelf for place, shelf in list(_shelves.items()) if place.partition(":")[0] == target]
+    return sum(shelf.clear() for shelf in mine)
 
 
 class Memory:

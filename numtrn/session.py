@@ -108,6 +108,8 @@ class Session:
         Gives (calls, multiply-adds) that were below the threshold and never looked at.
     blind
         What this block cannot see, in words: layers of interception that are off, each with its reason.
+    counters
+        Gives what the target itself counted since the block was opened (`numtrn.targets.Counters`).
     """
 
     def __init__(
@@ -117,12 +119,14 @@ class Session:
         parent: Session | None = None,
         small: Callable[[], tuple[int, float]] | None = None,
         blind: Sequence[str] = (),
+        counters: Callable[[], Any] | None = None,
     ) -> None:
         self.target = target
         self.chip = chip
         self.blind = tuple(blind)
         self._parent = parent
         self._small = small or (lambda: (0, 0.0))
+        self._counters = counters or (lambda: None)
         self._calls: list[Call] = []
         self._lock = threading.Lock()
 
@@ -130,6 +134,16 @@ class Session:
     def small(self) -> tuple[int, float]:
         """Calls below ``min_work`` that were not looked at, and their multiply-adds."""
         return self._small()
+
+    @property
+    def counters(self) -> Any:
+        """What the target counted itself while the block was open; None where it counts nothing."""
+        return self._counters()
+
+    def settle(self) -> None:
+        """The block is closed: what its target counted is final."""
+        final = self._counters()
+        self._counters = lambda: final
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -208,11 +222,14 @@ class Session:
             "blind": self.blind,
             "calls": self.calls,
             "small": small,
+            "counters": self.counters,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         small = state["small"]
         self.__init__(state["target"], state["chip"], blind=state["blind"], small=lambda: small)  # type: ignore[misc]
+        counters = state["counters"]
+        self._counters = lambda: counters
         self._calls = list(state["calls"])
 
     def __repr__(self) -> str:
@@ -254,6 +271,8 @@ def render(session: Session) -> str:
         f"{counts['failed']} failed; {small_calls} too small to look at ({small_work:,.0f} multiply-adds)",
         f"{100 * session.kernel_share:.2f} % of the multiply-adds of the contractions ran in kernels",
     ]
+    if session.target != "interpreter" and session.counters is not None:
+        lines.append(f"the target itself counted {session.counters}")
     if session.target == "interpreter" and counts["kernel"]:
         lines.append("times are the interpreter's on this machine; they say nothing about a device")
     if session.programs:

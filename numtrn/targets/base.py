@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
 
 from numtrn.machine import Chip
 from numtrn.request import Array
 
-__all__ = ["Resident", "Target", "carried"]
+__all__ = ["Counted", "Counters", "Resident", "Target", "carried", "program_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,12 +23,89 @@ class Resident:
     ----------
     value
         What the target launches with: a device tensor, or an array where the target has no memory of its own.
+    kernel
+        Whose result it is; empty for what was placed.
     hbm
         Which memory it is in: `numtrn.machine.Chip.hbm_of` its core.
     """
 
     value: Any
+    kernel: str = ""
     hbm: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counters:
+    """What a target did, as it counted itself.
+
+    Attributes
+    ----------
+    programs
+        Different programs that it launched: kernel, shapes, dtypes, parameters. Each is compiled at its first
+        launch, or found in the SDK's cache.
+    launches
+        Kernel launches that ended well, or were given to the device without an error so far.
+    placed, fetched
+        Bytes sent to the target and brought back.
+    device_seconds
+        Time on the device, where the driver counts it: of all processes. None elsewhere.
+    """
+
+    programs: int = 0
+    launches: int = 0
+    placed: int = 0
+    fetched: int = 0
+    device_seconds: float | None = None
+
+    def since(self, before: Counters) -> Counters:
+        """What came after an earlier state."""
+        times = (self.device_seconds, before.device_seconds)
+        return Counters(
+            programs=self.programs - before.programs,
+            launches=self.launches - before.launches,
+            placed=self.placed - before.placed,
+            fetched=self.fetched - before.fetched,
+            device_seconds=None if None in times else times[0] - times[1],  # type: ignore[operator]
+        )
+
+    def __str__(self) -> str:
+        spent = "" if self.device_seconds is None else f", {self.device_seconds:.3f} s on the device"
+        return (
+            f"{self.launches} launches of {self.programs} programs, {self.placed / 1e6:,.1f} MB placed, "
+            f"{self.fetched / 1e6:,.1f} MB fetched{spent}"
+        )
+
+
+class Counted:
+    """Counts for a target; several threads may launch."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._programs: set[Hashable] = set()
+        self._launches = self._placed = self._fetched = 0
+
+    def launched(self, program: Hashable) -> None:
+        """A launch of a program."""
+        with self._lock:
+            self._programs.add(program)
+            self._launches += 1
+
+    def moved(self, placed: int = 0, fetched: int = 0) -> None:
+        """Bytes to the target and back."""
+        with self._lock:
+            self._placed += placed
+            self._fetched += fetched
+
+    def now(self, device_seconds: float | None = None) -> Counters:
+        """All of it."""
+        with self._lock:
+            return Counters(
+                programs=len(self._programs),
+                launches=self._launches,
+                placed=self._placed,
+                fetched=self._fetched,
+                device_seconds=device_seconds,
+            )
 
 
 class Target(Protocol):
@@ -43,6 +123,11 @@ class Target(Protocol):
     chip: Chip
     cores: int
 
+    @property
+    def counters(self) -> Counters:
+        """What it did so far."""
+        ...
+
     def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel and give its result as a NumPy array.
 
@@ -57,15 +142,20 @@ class Target(Protocol):
 
         Raises
         ------
+        KernelError
+            One of its subclasses, where the compiler's or the runtime's words tell the cause.
         Exception
-            Whatever the target raises; the caller turns it into an error or a counted fallback.
+            Whatever else the target raises; the caller turns it into an error or a counted fallback.
         """
         ...
 
     def keep(
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
     ) -> tuple[Resident, ...]:
-        """The same, and leave the results on the target; of kernels with one result or several."""
+        """The same, and leave the results on the target; of kernels with one result or several.
+
+        Launches may be asynchronous: what goes wrong on the device then shows in `fetch`.
+        """
         ...
 
     def place(self, array: Array) -> Resident:
@@ -73,10 +163,24 @@ class Target(Protocol):
         ...
 
     def fetch(self, resident: Resident) -> Array:
-        """What was left on the target, as a NumPy array."""
+        """What was left on the target, as a NumPy array; waits for it."""
         ...
 
 
 def carried(arrays: Sequence[Array | Resident]) -> list[Any]:
     """Arguments of a launch as the target's own."""
     return [array.value if isinstance(array, Resident) else array for array in arrays]
+
+
+def program_of(kernel: str, values: Sequence[Any], parameters: Sequence[int]) -> Hashable:
+    """What the SDK's cache knows a program by: kernel, shapes, dtypes and compile-time values.
+
+    ``aws-neuron/aws-neuron-sdk: nki/get-started/nki-language-guide.rst``.
+    """
+    shapes = tuple((tuple(value.shape), _dtype_name(value)) for value in values)
+    return kernel, shapes, tuple(parameters)
+
+
+def _dtype_name(value: Any) -> str:
+    dtype = value.dtype
+    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")

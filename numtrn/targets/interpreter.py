@@ -15,7 +15,7 @@ from numtrn import interp
 from numtrn.errors import KernelError
 from numtrn.machine import Chip
 from numtrn.request import Array
-from numtrn.targets.base import Resident, carried
+from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
 from numtrn.targets.load import load_kernel
 
 __all__ = ["Interpreter"]
@@ -45,6 +45,12 @@ class Interpreter:
         self.cores = cores
         self.launched: Counter[int] = Counter()
         self._counting = Lock()
+        self._counted = Counted()
+
+    @property
+    def counters(self) -> Counters:
+        """What it ran; nothing moves, as it has no memory of its own."""
+        return self._counted.now()
 
     def launch(
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int], core: int = 0
@@ -64,11 +70,13 @@ class Interpreter:
                     f"kernel {kernel} on core {core} reads what is in HBM {hbm}; got an operand in HBM "
                     f"{resident.hbm}; place it there too"
                 )
-        run = interp.simulate(_kernel(kernel), (*carried(arrays), *parameters), chip=self.chip)
-        outputs = run.outputs if isinstance(run.outputs, tuple) else (run.outputs,)
+        values = carried(arrays)
+        run = interp.simulate(_kernel(kernel), (*values, *parameters), chip=self.chip)
+        self._counted.launched(program_of(kernel, values, parameters))
         with self._counting:
             self.launched[core] += 1
-        return tuple(Resident(output, hbm=hbm) for output in outputs)
+        outputs = run.outputs if isinstance(run.outputs, tuple) else (run.outputs,)
+        return tuple(Resident(output, kernel, hbm) for output in outputs)
 
     def place(self, array: Array, core: int = 0) -> Resident:
         """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""

@@ -1,39 +1,85 @@
-"""Neuron hardware as a target, by ``nki`` standalone with NumPy arrays. Untried: no device was at hand.
+"""Neuron hardware as a target, by one of two launchers. Untried: no device was at hand.
 
-Written from ``aws-neuron/aws-neuron-sdk: nki/api/nki/__init__.py``: a jitted kernel called with NumPy
-arrays is compiled and executed on the device.
+Written from the documentation, and tested against doubles that hold to it. The launcher is chosen here, its
+work counted, and what it raises told apart (`numtrn.targets.failures`); what cannot work again is remembered
+(`numtrn.targets.health`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+import os
+import weakref
+from collections import deque
+from collections.abc import Hashable, Sequence
 from typing import Any
 
-import numpy as np
-
+from numtrn.errors import DeviceLostError, KernelCompileError, KernelError, TargetUnavailableError
 from numtrn.machine import Chip
 from numtrn.request import Array
-from numtrn.targets.base import Resident, carried
-from numtrn.targets.load import load_kernel
-from numtrn.targets.simulator import nki_modules
+from numtrn.targets import detect, health, launchers
+from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
+from numtrn.targets.failures import translated
 
-__all__ = ["Neuron"]
+__all__ = ["VARIABLE", "Neuron", "chosen", "problem"]
+
+VARIABLE = "NUMTRN_LAUNCHER"
+
+RECENT = 16
+"""Launches whose results are asked for what went wrong, when the device says only that it is lost."""
 
 
-@cache
-def _kernel(name: str) -> Callable[..., Any]:
-    return load_kernel(name, nki_modules())
+def chosen() -> str:
+    """The launcher asked for, else the preferred one that is usable, else the last.
+
+    Raises
+    ------
+    ValueError
+        For a name in ``NUMTRN_LAUNCHER`` that is none.
+    """
+    asked = os.environ.get(VARIABLE, "")
+    if asked:
+        if asked not in launchers.LAUNCHERS:
+            names = ", ".join(repr(name) for name in launchers.LAUNCHERS)
+            raise ValueError(f"{VARIABLE}= takes one of {names}; got {asked!r}")
+        return asked
+    usable = (name for name in launchers.LAUNCHERS if not launchers.problem(name))
+    return next(usable, list(launchers.LAUNCHERS)[-1])
+
+
+def problem() -> str:
+    """Why kernels cannot be launched on hardware, the hardware apart; or an empty string."""
+    return launchers.problem(chosen())
 
 
 class Neuron:
-    """Runs kernels on the first Neuron core that the runtime gives this process."""
+    """Runs kernels on the first NeuronCore that the runtime gives this process.
+
+    Parameters
+    ----------
+    chip
+        That of the device.
+
+    Attributes
+    ----------
+    launcher
+        Its name: ``"torch"`` or ``"nki"``.
+    """
 
     name = "neuron"
     cores = 1
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
+        self.launcher = chosen()
+        self._started: launchers.Launcher | None = None
+        self._counted = Counted()
+        self._recent: deque[tuple[str, weakref.ref[Any]]] = deque(maxlen=RECENT)
+
+    @property
+    def counters(self) -> Counters:
+        """What it did, and the time that the driver counted on all cores, for whichever process."""
+        found = detect.work()
+        return self._counted.now(found.seconds if found is not None else None)
 
     def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
@@ -43,16 +89,99 @@ class Neuron:
     def keep(
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
     ) -> tuple[Resident, ...]:
-        """Run one kernel whose results go to the host and back; see `numtrn.targets.base.Target.keep`."""
-        given = _kernel(kernel)(*carried(arrays), *parameters)
-        outputs = given if isinstance(given, tuple) else (given,)
-        return tuple(Resident(np.asarray(output)) for output in outputs)
+        """Run one kernel; see `numtrn.targets.base.Target.keep`."""
+        program = self._program(kernel, arrays, parameters)
+        launcher = self._launcher(kernel)
+        try:
+            values = [one.value if isinstance(one, Resident) else self._sent(launcher, one) for one in arrays]
+            outputs = launcher.run(kernel, values, [int(value) for value in parameters])
+        except Exception as raw:
+            self._failed(raw, kernel, program)
+            raise
+        self._counted.launched(program)
+        if not launcher.resident:  # all of it crossed
+            placed = sum(one.value.nbytes for one in arrays if isinstance(one, Resident))
+            self._counted.moved(placed=placed, fetched=sum(output.nbytes for output in outputs))
+            return tuple(Resident(output, kernel) for output in outputs)
+        self._recent.append((kernel, weakref.ref(outputs[0])))
+        return tuple(Resident(output, kernel) for output in outputs)
 
     def place(self, array: Array) -> Resident:
-        """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""
-        return Resident(array)
+        """Send an array to the device, where the launcher can; see `numtrn.targets.base.Target.place`."""
+        launcher = self._launcher("")
+        if not launcher.resident:
+            return Resident(launcher.send(array))
+        try:
+            return Resident(self._sent(launcher, array))
+        except Exception as raw:
+            self._failed(raw, "")
+            raise
 
     def fetch(self, resident: Resident) -> Array:
-        """A kept result, which is an array already."""
-        value: Array = resident.value
-        return value
+        """A kept result; see `numtrn.targets.base.Target.fetch`."""
+        launcher = self._launcher(resident.kernel)
+        try:
+            array = launcher.bring(resident.value)
+        except Exception as raw:
+            self._failed(raw, resident.kernel)
+            raise
+        if launcher.resident:
+            self._counted.moved(fetched=array.nbytes)
+        return array
+
+    def _sent(self, launcher: launchers.Launcher, array: Array) -> object:
+        sent = launcher.send(array)
+        self._counted.moved(placed=array.nbytes)
+        return sent
+
+    def _program(
+        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
+    ) -> Hashable:
+        """What a launch is compiled as, unless that or the device has failed for good."""
+        gone = health.standing(self.name)
+        program = program_of(kernel, carried(arrays), parameters)
+        known = gone or health.refused(self.name, program)
+        if known is not None:
+            raise type(known)(f"{known} (not tried again in this process)") from known
+        return program
+
+    def _launcher(self, kernel: str) -> launchers.Launcher:
+        if self._started is None:
+            gone = health.standing(self.name)
+            if gone is not None:
+                raise type(gone)(f"{gone} (not tried again in this process)") from gone
+            found = launchers.problem(self.launcher)
+            if found:
+                raise TargetUnavailableError(f"target='neuron' cannot be used: {found}")
+            try:
+                self._started = launchers.LAUNCHERS[self.launcher]()
+            except Exception as raw:
+                self._failed(raw, kernel)
+                raise
+        return self._started
+
+    def _failed(self, raw: Exception, kernel: str, program: Hashable | None = None) -> None:
+        """Raise numtrn's exception for what a launch raised, and remember it; return where it is unknown."""
+        failure = translated(raw, kernel)
+        if failure is None:
+            if program is not None:
+                health.strike(self.name, program, KernelError(f"{type(raw).__name__}: {raw}"))
+            return
+        if isinstance(failure, DeviceLostError) and health.standing(self.name) is None:
+            failure = self._first_cause() or failure
+        health.note(self.name, failure, program if isinstance(failure, KernelCompileError) else None)
+        if failure is not raw:
+            raise failure from raw
+
+    def _first_cause(self) -> KernelError | None:
+        """What the earliest failed launch says, where a lost device says no more than that."""
+        recent = list(self._recent)
+        self._recent.clear()
+        for kernel, reference in recent:
+            value = reference()
+            try:
+                if value is not None and self._started is not None:
+                    self._started.bring(value)
+            except Exception as raw:
+                return translated(raw, kernel)
+        return None

@@ -1,47 +1,61 @@
 """The official simulator, ``nki.simulate``, as a target. Untried: no real ``nki`` was at hand.
 
-Written from ``aws-neuron/aws-neuron-sdk: nki/guides/nki_simulator.rst``.
+Written from ``aws-neuron/aws-neuron-sdk: nki/guides/nki_simulator.rst``. NumPy arrays go in by default;
+``NUMTRN_LAUNCHER=torch`` sends tensors of torch's CPU, which versions since 0.4.0 take.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
-from functools import cache
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from numtrn.errors import TargetUnavailableError
 from numtrn.machine import Chip
 from numtrn.request import Array
-from numtrn.targets.base import Resident, carried
-from numtrn.targets.load import load_kernel
+from numtrn.targets import detect, versions
+from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
+from numtrn.targets.launchers import jitted
+from numtrn.targets.neuron import VARIABLE, chosen
+from numtrn.targets.tensors import from_tensor, to_tensor
 
-__all__ = ["Simulator", "nki_modules"]
+__all__ = ["Simulator"]
 
-
-def nki_modules() -> dict[str, Any]:
-    """The real ``nki`` modules, as kernels import them."""
-    names = ("nki", "nki.isa", "nki.language")
-    return {name: importlib.import_module(name) for name in names}
-
-
-@cache
-def _kernel(name: str) -> Callable[..., Any]:
-    return load_kernel(name, nki_modules())
+_environment = threading.Lock()
 
 
 class Simulator:
-    """Runs kernels on ``nki.simulate``, with exact low-precision storage and the chip set explicitly."""
+    """Runs kernels on ``nki.simulate``, with exact low-precision storage and the chip set explicitly.
+
+    Raises
+    ------
+    TargetUnavailableError
+        Where tensors are asked for and the installed version takes none.
+    """
 
     name = "simulator"
     cores = 1
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
-        os.environ["NKI_PRECISE_FP"] = "1"
-        os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = chip.name
+        self.launcher = chosen() if os.environ.get(VARIABLE) else "nki"
+        self._counted = Counted()
+        installed = detect.package("nki").version or ""
+        if self.launcher == "torch" and not versions.of(installed).simulates_torch:
+            raise TargetUnavailableError(
+                f"nki.simulate takes tensors of torch since 0.4.0; nki {installed} is installed. "
+                f"{VARIABLE}=nki gives it NumPy arrays"
+            )
+
+    @property
+    def counters(self) -> Counters:
+        """What it ran; nothing moves, as it has no memory of its own."""
+        return self._counted.now()
 
     def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
@@ -51,11 +65,17 @@ class Simulator:
     def keep(
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
     ) -> tuple[Resident, ...]:
-        """Run one kernel whose results go to the host and back; see `numtrn.targets.base.Target.keep`."""
+        """Run one kernel whose results are on the host; see `numtrn.targets.base.Target.keep`."""
         nki = importlib.import_module("nki")
-        given = nki.simulate(_kernel(kernel))(*carried(arrays), *parameters)
-        outputs = given if isinstance(given, tuple) else (given,)
-        return tuple(Resident(np.asarray(output)) for output in outputs)
+        values = carried(arrays)
+        torched = self.launcher == "torch"
+        given = [to_tensor(value) for value in values] if torched else values
+        with _set(NKI_PRECISE_FP="1", NEURON_PLATFORM_TARGET_OVERRIDE=self.chip.name):
+            back = nki.simulate(jitted(kernel))(*given, *(int(value) for value in parameters))
+        self._counted.launched(program_of(kernel, values, parameters))
+        outputs = back if isinstance(back, tuple) else (back,)
+        arrived = [from_tensor(output) if torched else np.asarray(output) for output in outputs]
+        return tuple(Resident(output, kernel) for output in arrived)
 
     def place(self, array: Array) -> Resident:
         """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""
@@ -65,3 +85,19 @@ class Simulator:
         """A kept result, which is an array already."""
         value: Array = resident.value
         return value
+
+
+@contextmanager
+def _set(**variables: str) -> Iterator[None]:
+    """Environment variables for one run, and then as they were; one run at a time."""
+    with _environment:
+        before: dict[str, Any] = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value

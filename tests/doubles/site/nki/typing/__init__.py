@@ -1,0 +1,7 @@
+"""Double of ``nki.typing``: the interpreter's."""
+
+import sys
+
+from numtrn import interp
+
+sys.modules[__name__] = interp.modules["nki.typing"]
