@@ -1,7 +1,8 @@
 """Predicted times on 1, 2, 8 and 32 cores: ``python benchmarks/cores.py [--chip trn2]``.
 
 Plans are made as on hardware, where predicted times decide over how many of the cores a call is spread;
-nothing runs. Every figure comes from published rates and is a prediction, none was measured; that the host
+nothing runs. The last column is the device's time when all cores are used that have something to do, whatever
+the link takes. Every figure comes from published rates and is a prediction, none was measured; that the host
 calls of several cores do not wait for each other is assumed.
 """
 
@@ -20,7 +21,17 @@ from numtrn.request import Gemm, Mp2
 CORES = (1, 2, 8, 32)
 EDGE = 4096
 MEDIUM = {"nocc": (64, 64), "nvir": (448, 448), "naux": 1536}
-HEADERS = ("call", "cores", "used", "device ms", "link ms", "calls ms", "together ms", "MB moved")
+HEADERS = (
+    "call",
+    "cores",
+    "used",
+    "device ms",
+    "link ms",
+    "calls ms",
+    "together ms",
+    "MB moved",
+    "device ms, all used",
+)
 TITLE = "predicted from published figures, not measured; {}"
 
 
@@ -32,15 +43,29 @@ def requests() -> Iterator[tuple[str, Gemm | Mp2]]:
         yield f"MP2 medium, {dtype}", Mp2(function="numtrn.mp2", dtype=dtype, **MEDIUM)  # type: ignore[arg-type]
 
 
-def row(name: str, request: Gemm | Mp2, cores: int, chip: str) -> tuple[str | int | float, ...]:
-    """One line of the table."""
-    plan = make_plan(request, Options(chip=chip, cores=cores, min_work=0), "neuron")
+def planned(request: Gemm | Mp2, cores: int, chip: str, target: str) -> Plan | Mp2Plan:
+    """The plan on hardware, or the one elsewhere, which uses what it may."""
+    options = Options(chip=chip, cores=cores, min_work=0, shapes="few")
+    plan = make_plan(request, options, target)
     assert not isinstance(plan, Refusal), plan
     assert isinstance(plan, Plan | Mp2Plan)
+    return plan
+
+
+def row(name: str, request: Gemm | Mp2, cores: int, chip: str) -> tuple[str | int | float, ...]:
+    """One line of the table."""
+    plan, all_used = (planned(request, cores, chip, target) for target in ("neuron", "interpreter"))
     used = plan.used_cores if isinstance(plan, Mp2Plan) else max(t.cores for t in plan.tilings)
     times = plan.prediction
     seconds = (times.device, times.link, times.fixed, times.total)
-    return (name, cores, used, *(1e3 * each for each in seconds), times.bytes / 1e6)
+    milliseconds = (1e3 * each for each in seconds)
+    return (name, cores, used, *milliseconds, times.bytes / 1e6, 1e3 * all_used.prediction.device)
+
+
+def table(chip: str) -> str:
+    """All lines."""
+    rows = [row(name, request, cores, chip) for name, request in requests() for cores in CORES]
+    return tabulate(rows, headers=HEADERS, floatfmt=".1f", tablefmt="github")
 
 
 def main() -> None:
@@ -49,8 +74,7 @@ def main() -> None:
     parser.add_argument("--chip", choices=tuple(CHIPS), default="trn2")
     chip = parser.parse_args().chip
     print(TITLE.format(chip))
-    rows = [row(name, request, cores, chip) for name, request in requests() for cores in CORES]
-    print(tabulate(rows, headers=HEADERS, floatfmt=".1f", tablefmt="github"))
+    print(table(chip))
 
 
 if __name__ == "__main__":
