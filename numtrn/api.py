@@ -53,6 +53,11 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         recently used leaving first; True: 4 GiB. An operand is known again by a fingerprint of its contents,
         so one that has been changed is sent again. Operands that are numtrn arrays stay without it.
 
+    cores : int or None, default None
+        Most NeuronCores that the launches of one call are spread over; results are the same bits for any
+        number. None: all that the target sees, on hardware as many of them as are predicted to be faster;
+        the interpreter has one.
+
     Raises
     ------
     TypeError, ValueError
@@ -65,7 +70,8 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
     Notes
     -----
     A setting left out is taken from ``NUMTRN_TARGET``, ``NUMTRN_CHIP``, ``NUMTRN_PRECISION``,
-    ``NUMTRN_MIN_WORK``, ``NUMTRN_STRICT``, ``NUMTRN_VERIFY`` or ``NUMTRN_KEEP`` where that is set.
+    ``NUMTRN_MIN_WORK``, ``NUMTRN_STRICT``, ``NUMTRN_VERIFY``, ``NUMTRN_KEEP`` or ``NUMTRN_CORES`` where that
+    is set.
 
     Threads started inside a block, and pools, run NumPy's own code. A generator suspended inside a block
     leaves the block open for its consumer until it is resumed or closed.
@@ -90,6 +96,7 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         verify: bool = UNSET,
         keep: int | bool = UNSET,
         shapes: str | None = UNSET,
+        cores: int | None = UNSET,
     ) -> None:
         self._options = resolve(
             target=target,
@@ -100,10 +107,11 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
             verify=verify,
             keep=keep,
             shapes=shapes,
+            cores=cores,
         )
-        self._target = select(self._options.target, self._options.chip)
+        self._target = select(self._options.target, self._options.chip, self._options.cores)
         # On hardware the chip is the device's.
-        self._options = replace(self._options, chip=self._target.chip.name)
+        self._options = replace(self._options.on(self._target.cores), chip=self._target.chip.name)
         self._opened: list[OpenBlock] = []
 
     def __enter__(self) -> Session:
@@ -224,6 +232,7 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyPlan 
         options, target, probed = block.options, block.target.name, block.refusals
     else:
         options = from_environment()
-        chosen = select(options.target, options.chip)
+        chosen = select(options.target, options.chip, options.cores)
+        options = options.on(chosen.cores)
         target, probed = chosen.name, refusals(chosen)
     return make_plan(array.asked(function, args, kwargs), options, target, probed)

@@ -20,7 +20,7 @@ from numtrn.launch import Account, Kept, Outcome, launch, launch_resident
 from numtrn.plan import AnyPlan, ContractionPlan, Mp2Plan, Plan, Refusal, can_stay, make_plan
 from numtrn.precision import Declined
 from numtrn.request import Array, Gemm, Operands, Request, Routine
-from numtrn.residency import Borrowed, Held, Matrix, Memory, place_name, release
+from numtrn.residency import Borrowed, Held, Matrix, Memory, release
 from numtrn.session import Call
 from numtrn.targets import health
 from numtrn.verify import verify
@@ -243,7 +243,7 @@ def _with_room(block: OpenBlock, compute: Callable[[], T]) -> tuple[T, str]:
         return compute(), ""
     except ResourceExhaustedError:
         pass  # the error holds on to what the launch had on the device, so it must be gone before
-    freed = release(place_name(block.target.name)) + (block.lent.empty() if block.lent is not None else 0)
+    freed = release(block.target.name) + (block.lent.empty() if block.lent is not None else 0)
     gc.collect()
     return compute(), f"{freed / 1e6:,.1f} MB of kept operands were dropped for room"
 
@@ -303,6 +303,7 @@ def _record(
             host_work=outcome.host_work,
             copied=outcome.copied,
             saved=outcome.saved,
+            core_launches=outcome.core_launches,
             programs=outcome.programs,
             cold=outcome.compiled,
             work=_work(plan),

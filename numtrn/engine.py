@@ -7,22 +7,27 @@ the caller owns is written here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
-from typing import Any, NamedTuple
+from itertools import groupby, product
+from threading import Lock
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from numtrn.errors import KernelError
+from numtrn.plan.cores import shares
 from numtrn.plan.ladder import Cutting
 from numtrn.plan.tiling import EXACT, LOWER_LHS, LOWER_RESULT, TILE, WHOLE, Tiling
 from numtrn.plan.words import pair_count, regroup, whole
 from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import add_words, word_bytes
-from numtrn.precision.threads import ahead
+from numtrn.precision.threads import Once, ahead, merged
 from numtrn.request import Array, Structure, k_is_fast
 from numtrn.residency import Source, owner_of, place_name
 from numtrn.structured import STORED, STRUCTURES, multiply, solve
@@ -58,13 +63,17 @@ class KernelEngine:
         Of operands: what is made of their pieces stays on the target.
     shapes
         Of launches; see `numtrn.options.Options`.
+    cores
+        Most cores that one product is spread over.
+    core
+        Where all of it runs, with one core.
 
     Attributes
     ----------
     cutting
         How launches are cut.
     place_name
-        What arrays call the target's device.
+        What arrays call the memory of the target that its core has.
     launches, bytes
         Kernel launches, and bytes moved to the target and back.
     saved
@@ -78,18 +87,60 @@ class KernelEngine:
         "Karatsuba" where a product of words took that form; its sums are the same integers.
     """
 
-    def __init__(self, target: Target, memories: Sequence[Source] = (), shapes: str = "fine") -> None:
+    def __init__(
+        self,
+        target: Target,
+        memories: Sequence[Source] = (),
+        shapes: str = "fine",
+        cores: int = 1,
+        core: int = 0,
+    ) -> None:
         self._target = target
-        self.cutting = Cutting(shapes, target.chip)
+        self.cutting = Cutting(shapes, target.chip, cores, timed=target.name == "neuron")
         self._memories = memories
-        self.place_name = place_name(target.name)
-        self.launches = 0
+        self._on = {"core": core} if core else {}
+        self._core = core
+        self.hbm = target.chip.hbm_of(core)
+        self.place_name = place_name(target.name, self.hbm)
+        self.launched: Counter[int] = Counter()
         self.bytes = 0
         self.saved = 0
         self.programs: dict[Program, None] = {}
         self.compiled = 0
         self.copied = 0
         self.form = ""
+
+    @property
+    def launches(self) -> int:
+        """Kernel launches on all cores."""
+        return self.launched.total()
+
+    @property
+    def core_launches(self) -> tuple[int, ...]:
+        """Those on each core, from core 0 on."""
+        return tuple(self.launched[core] for core in range(max(self.launched, default=-1) + 1))
+
+    @contextmanager
+    def lanes(self, cores: int) -> Iterator[list[KernelEngine]]:
+        """Engines for one core each, whose counts are this one's when they are done; itself for one core."""
+        if cores == 1:
+            yield [self]
+            return
+        lanes = [
+            KernelEngine(self._target, self._memories, self.cutting.shapes, core=core)
+            for core in range(cores)
+        ]
+        try:
+            yield lanes
+        finally:
+            for lane in lanes:
+                self.launched += lane.launched
+                self.bytes += lane.bytes
+                self.saved += lane.saved
+                self.copied += lane.copied
+                self.form = self.form or lane.form
+                self.programs |= lane.programs
+                self.compiled += lane.compiled
 
     def product(
         self, lhs: Array, rhs: Array, operand_dtype: str, structure: Structure = "general"
@@ -102,33 +153,43 @@ class KernelEngine:
         stored = np.dtype(STORED.get(operand_dtype, np.float32))
         fast = k_is_fast(lhs, rhs)
         t = self.cutting.gemm(batch, m, k, n, stored.itemsize, operand_dtype == "tfloat32", fast)
-        kept = _Packed()
-        pack_lhs = partial(self._pack, lhs, (t.batch, t.m, t.k), fast[0], stored)
-        pack_rhs = partial(self._pack, rhs.swapaxes(1, 2), (t.batch, t.n, t.k), fast[1], stored)
+        of_lhs = lhs, (t.batch, t.m, t.k), fast[0], stored
+        of_rhs = rhs.swapaxes(1, 2), (t.batch, t.n, t.k), fast[1], stored
 
-        def part_of(piece: _Piece) -> Array:
-            left, right = kept.get("lhs", piece.lhs, pack_lhs), kept.get("rhs", piece.rhs, pack_rhs)
-            part = self.launch(t, (left, right), np.float32).reshape(t.batch, t.m, t.n)
-            filled = (along.stop - along.start for along in (piece.batch, piece.rows, piece.columns))
-            return part[tuple(slice(extent) for extent in filled)]
+        def parts(
+            lane: KernelEngine, kept: _Packed | _Placed, mine: list[_Piece]
+        ) -> Generator[tuple[_Piece, Array], None, None]:
+            for piece in mine:
+                left = kept.get("lhs", piece.lhs, partial(_pack, lane, *of_lhs))
+                right = kept.get("rhs", piece.rhs, partial(_pack, lane, *of_rhs))
+                part = lane.launch(t, (left, right), np.float32).reshape(t.batch, t.m, t.n)
+                filled = (along.stop - along.start for along in (piece.batch, piece.rows, piece.columns))
+                yield piece, part[tuple(slice(extent) for extent in filled)]
 
         pieces = _sweep(t, batch, m, k, n)
         if len(pieces) == 1:
-            return np.require(part_of(pieces[0]), requirements="W")
+            ((_, only),) = parts(self, _Packed(), pieces)
+            return np.require(only, requirements="W")
         # Sums over several pieces of K are formed in float64, so that they add no error worth counting.
         total = np.zeros((batch, m, n), np.float32 if t.pieces[2] == 1 else np.float64)
-        for piece in pieces:
-            total[piece.batch, piece.rows, piece.columns] += part_of(piece)
+        with closing(self._spread(t, pieces, parts)) as found:
+            for piece, part in found:
+                total[piece.batch, piece.rows, piece.columns] += part
         return total.astype(np.float32, copy=False)
 
-    def _pack(
-        self, side: Array, shape: tuple[int, int, int], fast: bool, dtype: np.dtype[Any], *block: slice
-    ) -> Array | Resident:
-        """A block (batch, rows, k) of an operand, in the order in which it lies."""
-        if fast:
-            return self.taken(side[block], shape, dtype)
-        batch, rows, k = shape
-        return self.taken(side[block].swapaxes(1, 2), (batch, k, rows), dtype)
+    def _spread(
+        self,
+        t: Tiling,
+        pieces: list[_Piece],
+        work: Callable[[KernelEngine, _Packed | _Placed, list[_Piece]], Generator[T, None, None]],
+    ) -> Generator[T, None, None]:
+        """What comes of the pieces of plain operands, on all cores of a tiling."""
+        with self.lanes(t.cores) as lanes:
+            memories: dict[int, _Packed | _Placed] = {}
+            for lane in lanes:
+                memories.setdefault(lane.hbm, _Packed() if len(lanes) == 1 else _Placed(t))
+            shared = zip(lanes, _shared_out(t, pieces), strict=True)
+            yield from merged([work(lane, memories[lane.hbm], mine) for lane, mine in shared])
 
     def taken(self, block: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | Resident:
         """A matrix, or a stack of matrices, as a launch takes it: stacked along the rows.
@@ -195,55 +256,70 @@ class KernelEngine:
         taken, which is no more than the least sum; a sum that is not zero has a part that is not.
         """
         t = self.cutting.least(lhs.batch, lhs.rows, lhs.k, rhs.rows)
-        least, nonzero, sums, kept = np.inf, np.inf, np.zeros(0), _Packed()
 
-        def pack_lhs(*where: slice) -> Array | Resident:
-            return self._magnitudes(lhs, where, (t.batch, t.k, t.m))
-
-        def pack_rhs(*where: slice) -> Array | Resident:
-            return self._magnitudes(rhs, where, (t.batch, t.k, t.n))
-
-        for piece in _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows):
-            left = kept.get("lhs", piece.lhs, pack_lhs)
-            right = kept.get("rhs", piece.rhs, pack_rhs)
-            part = self.launch(t, (left, right), np.float32)
-            rows = part[:, 0].astype(np.float64)
-            sums = rows if piece.k.start == 0 else sums + rows
-            nonzero = min(nonzero, float(part[:, 1].min()))
-            if piece.k.stop == lhs.k:
+        def parts(
+            lane: KernelEngine, kept: _Packed | _Placed, mine: list[_Piece]
+        ) -> Generator[tuple[float, float], None, None]:
+            sums = np.zeros(0)
+            for piece in mine:
+                left = kept.get("lhs", piece.lhs, partial(_sized, lane, lhs, (t.batch, t.k, t.m)))
+                right = kept.get("rhs", piece.rhs, partial(_sized, lane, rhs, (t.batch, t.k, t.n)))
+                part = lane.launch(t, (left, right), np.float32)
+                rows = part[:, 0].astype(np.float64)
+                sums = rows if piece.k.start == 0 else sums + rows
                 filled = sums.reshape(t.batch, t.m)[: piece.batch.stop - piece.batch.start]
-                least = min(least, float(filled.min()))
-        return float(least), nonzero
+                yield float(filled.min()) if piece.k.stop == lhs.k else np.inf, float(part[:, 1].min())
 
-    def _magnitudes(
-        self, side: Magnitudes, where: tuple[slice, ...], shape: tuple[int, int, int]
-    ) -> Array | Resident:
-        make = partial(_magnitudes, side, where, shape)
-        if side.source is None:
-            return make()
-        return self.sent(side.source, ("magnitudes", side.layout, _starts(where), shape), make)
+        pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
+        with closing(self._spread(t, pieces, parts)) as found:
+            least, nonzero = zip(*found, strict=True)
+        return min(least), min(nonzero)
 
     def words(self, lhs: Words, rhs: Words, structure: Structure = "general") -> Generator[Block, None, None]:
         """The exact product, block by block; see `numtrn.precision.Engine.words`."""
         extents = lhs.batch, lhs.rows, lhs.k, rhs.rows
         t = self.cutting.karatsuba(*extents, lhs.slices, structure) if lhs.parts == 1 else None
         if t is not None:
-            planes = self._planes(t, lhs, rhs, structure)
-            if planes.make_all() and self._fits(t, planes):
-                self.form = "Karatsuba"
-                yield from self._multiply((t,), planes)
-                return
+            with self.lanes(t.cores) as lanes:
+                planes = self._planes(lanes, t, lhs, rhs, structure)
+                if all(self._on_all([each.make_all() for each in planes])) and self._fits(t, lanes, planes):
+                    self.form = "Karatsuba"
+                    yield from self._multiply(lanes, (t,), planes)
+                    return
         tilings = self.cutting.products(*extents, lhs.slices, lhs.parts, structure)
-        yield from self._multiply(tilings, self._planes(tilings[0], lhs, rhs, structure))
+        with self.lanes(tilings[0].cores) as lanes:
+            yield from self._multiply(lanes, tilings, self._planes(lanes, tilings[0], lhs, rhs, structure))
 
-    def _planes(self, t: Tiling, lhs: Words, rhs: Words, structure: Structure) -> _Planes:
-        """Planes for a tiling, of words as its kernels read them."""
+    def _planes(
+        self, lanes: list[KernelEngine], t: Tiling, lhs: Words, rhs: Words, structure: Structure
+    ) -> list[_Planes]:
+        """Planes for a tiling, of words as its kernels read them, for each core."""
         if self.cutting.few:
             lhs, rhs = (side.recut(t.slices) for side in (lhs, rhs))
-        return _Planes(self, t, lhs, rhs, structure)
+        pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
+        needed = [piece for piece in pieces if piece.is_needed(t.part)]
+        shared = list(zip(lanes, _shared_out(t, needed), strict=True))
+        of_memory = Counter(lane.hbm for lane in lanes)
+        there = {hbm: _Store(KEEP_BYTES // cores, cores) for hbm, cores in of_memory.items()}
+        return [_Planes(lane, t, lhs, rhs, structure, mine, there[lane.hbm]) for lane, mine in shared]
 
-    def _multiply(self, tilings: tuple[Tiling, ...], planes: _Planes) -> Iterator[Block]:
-        """Every launch of a product, and its blocks."""
+    @staticmethod
+    def _on_all(works: list[Generator[T, None, None]]) -> list[T]:
+        """What every core came to."""
+        with closing(merged(works)) as found:
+            return list(found)
+
+    def _multiply(
+        self, lanes: list[KernelEngine], tilings: tuple[Tiling, ...], planes: list[_Planes]
+    ) -> Generator[Block, None, None]:
+        """Every block of a product."""
+        with closing(
+            merged([lane._share(tilings, its) for lane, its in zip(lanes, planes, strict=True)])
+        ) as blocks:
+            yield from blocks
+
+    def _share(self, tilings: tuple[Tiling, ...], planes: _Planes) -> Generator[Block, None, None]:
+        """Every launch of a core, and its blocks."""
         totals: list[Array] = []
         triangle = tilings[0].part
         below = tilings if triangle == WHOLE else tuple(whole(t) for t in tilings)
@@ -269,14 +345,18 @@ class KernelEngine:
             t = regroup(t, group_of(t, left.norms, right.norms))
         return self.launch(t, (left.planes, right.planes), np.int32)
 
-    def _fits(self, t: Tiling, planes: _Planes) -> bool:
+    def _fits(self, t: Tiling, lanes: list[KernelEngine], planes: list[_Planes]) -> bool:
         """Whether every chunk of the products of digit sums stays within what fp32 adds exactly.
 
         By Cauchy-Schwarz from the largest sums of squares of columns, for each chunk of k and pair of digits
         (see ``kernels/karatsuba_planes.py``).
         """
+        of_memory = {lane.hbm: (lane, each.store) for lane, each in zip(lanes, planes, strict=True)}
+        return all(lane._store_fits(t, store) for lane, store in of_memory.values())
+
+    def _store_fits(self, t: Tiling, store: _Store) -> bool:
         largest: list[dict[int, Array]] = [{}, {}]
-        for (side, _, _, _, k), squares in planes.squares.items():
+        for (side, _, _, _, k), squares in store.squares.items():
             found = self.fetch(squares)
             chunks = t.k // (TILE * t.parameters[-2])
             worst = found.reshape(t.batch, chunks, -1, pair_count(t.slices)).max(axis=(0, 2))
@@ -288,14 +368,14 @@ class KernelEngine:
     def place(self, array: Array) -> Resident:
         """Send an array to the target, for several launches."""
         self.bytes += array.nbytes
-        return self._target.place(array)
+        return self._target.place(array, **self._on)
 
     def keep(
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
     ) -> tuple[Resident, ...]:
         """Launch a kernel whose results stay on the target."""
         self._count(arrays)
-        kept = self._target.keep(kernel, arrays, parameters)
+        kept = self._target.keep(kernel, arrays, parameters, **self._on)
         self._note(kernel, arrays, parameters)
         return kept
 
@@ -314,7 +394,7 @@ class KernelEngine:
             When it is not.
         """
         self._count(arrays)
-        part = self.checked(t, self._target.launch(t.kernel, arrays, t.parameters), dtype)
+        part = self.checked(t, self._target.launch(t.kernel, arrays, t.parameters, **self._on), dtype)
         self._note(t.kernel, arrays, t.parameters)
         self.bytes += part.nbytes
         return part
@@ -341,8 +421,38 @@ class KernelEngine:
             self.compiled += record_of(self._target).add(program)
 
     def _count(self, arrays: Sequence[Array | Resident]) -> None:
-        self.launches += 1
+        self.launched[self._core] += 1
         self.bytes += sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+
+T = TypeVar("T")
+Pack: TypeAlias = "partial[Array | Resident]"
+"""Packs a piece of an operand, given where it is, for the engine that is its first argument."""
+
+
+def _pack(
+    engine: KernelEngine,
+    side: Array,
+    shape: tuple[int, int, int],
+    fast: bool,
+    dtype: np.dtype[Any],
+    *block: slice,
+) -> Array | Resident:
+    """A block (batch, rows, k) of an operand, in the order in which it lies."""
+    if fast:
+        return engine.taken(side[block], shape, dtype)
+    batch, rows, k = shape
+    return engine.taken(side[block].swapaxes(1, 2), (batch, k, rows), dtype)
+
+
+def _sized(
+    engine: KernelEngine, side: Magnitudes, shape: tuple[int, int, int], *where: slice
+) -> Array | Resident:
+    """Magnitudes of a block of an operand."""
+    make = partial(_magnitudes, side, where, shape)
+    if side.source is None:
+        return make()
+    return engine.sent(side.source, ("magnitudes", side.layout, _starts(where), shape), make)
 
 
 def group_of(t: Tiling, left: Array, right: Array) -> int:
@@ -381,6 +491,11 @@ class _Piece(NamedTuple):
     k: slice
 
     @property
+    def block(self) -> tuple[int, int, int]:
+        """Which block of the result it is a part of."""
+        return self.batch.start, self.rows.start, self.columns.start
+
+    @property
     def lhs(self) -> tuple[slice, slice, slice]:
         return self.batch, self.rows, self.k
 
@@ -412,6 +527,51 @@ def _sweep(t: Tiling, batch: int, m: int, k: int, n: int) -> list[_Piece]:
 
 def _pieces(extent: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, extent)) for start in range(0, extent, size)]
+
+
+def _shared_out(t: Tiling, pieces: list[_Piece]) -> list[list[_Piece]]:
+    """The pieces of each core, in their order."""
+    if t.cores == 1:
+        return [pieces]
+    blocks = [list(block) for _, block in groupby(pieces, key=lambda piece: piece.block)]
+    found, start = [], 0
+    for share in shares(t):
+        end = start + len(share.parts)
+        found.append([piece for block in blocks[start:end] for piece in block])
+        start = end
+    assert start == len(blocks), f"{len(blocks)} blocks, {start} of them given to cores"
+    return found
+
+
+class _Placed:
+    """Operand pieces in one memory, placed once for all cores that have it, within a budget in bytes."""
+
+    def __init__(self, t: Tiling) -> None:
+        sides = zip(("lhs", "rhs"), (t.m, t.n), strict=True)
+        self._sizes = {side: t.bytes_in * extent // (t.m + t.n) for side, extent in sides}
+        self._left = KEEP_BYTES
+        self._known: set[Hashable] = set()
+        self._lock = Lock()
+        self._pieces = Once()
+
+    def get(self, side: str, where: tuple[slice, ...], pack: Pack) -> Array | Resident:
+        key = side, _starts(where)
+        if self._keeps(key, self._sizes[side]):
+            return self._pieces.get(key, lambda: self._place(where, pack))
+        return self._place(where, pack)
+
+    def _keeps(self, key: Hashable, size: int) -> bool:
+        with self._lock:
+            if key not in self._known and size <= self._left:
+                self._left -= size
+                self._known.add(key)
+            return key in self._known
+
+    @staticmethod
+    def _place(where: tuple[slice, ...], pack: Pack) -> Array | Resident:
+        piece = pack(*where)
+        lane: KernelEngine = pack.args[0]
+        return lane.place(piece) if isinstance(piece, np.ndarray) else piece
 
 
 class _Packed:
@@ -457,28 +617,61 @@ class _Made(NamedTuple):
     norms: Array | None = None
 
 
+@dataclass(eq=False)
+class _Store:
+    """Digit planes in one memory, for all cores that have it.
+
+    Attributes
+    ----------
+    budget
+        Bytes of planes that each of them keeps there.
+    cores
+        How many they are.
+    planes, sums
+        Of parts of an operand, and of the sums of their digits.
+    squares
+        Sums of squares that a pre-pass gave beside the planes.
+    norms
+        Of planes of sums.
+    """
+
+    budget: int
+    cores: int
+    planes: Once = field(default_factory=Once)
+    sums: Once = field(default_factory=Once)
+    squares: dict[tuple[int, int, int, int, int], Resident] = field(default_factory=dict)
+    norms: dict[tuple[int, ...], Array] = field(default_factory=dict)
+
+
 class _Planes:
     """Digit planes of both operands on the target, made in the order in which the launches want them.
 
-    Words are cut one piece ahead in a thread of their own, while the target works.
+    Words are cut one piece ahead in a thread of their own, while the target works; of several cores each
+    cuts what it makes planes of, while the others work.
     """
 
-    def __init__(self, engine: KernelEngine, t: Tiling, lhs: Words, rhs: Words, structure: Structure) -> None:
+    def __init__(
+        self,
+        engine: KernelEngine,
+        t: Tiling,
+        lhs: Words,
+        rhs: Words,
+        structure: Structure,
+        pieces: list[_Piece],
+        store: _Store,
+    ) -> None:
         self._engine, self._t, self._sides = engine, t, (lhs, rhs)
+        self.pieces, self.store = pieces, store
         alike = (t.m, t.block_m) == (t.n, t.block_n)
         self._shared = alike and (structure == "syrk" or (structure == "herk" and lhs.parts == 1))
         names = (("lhs", lhs), ("rhs", rhs))
         self._tilings = tuple(engine.cutting.planes(t, side, words.k_is_fast) for side, words in names)
-        pieces = _sweep(t, lhs.batch, lhs.rows, lhs.k, rhs.rows)
-        self.pieces = [piece for piece in pieces if piece.is_needed(t.part)]
         self._wanted = iter([self._of(piece) for piece in self.pieces])
-        self.squares: dict[tuple[int, int, int, int, int], Resident] = {}
-        self._kept: dict[tuple[int, ...], Resident] = {}
-        self._norms: dict[tuple[int, ...], Array] = {}
         self._keys, made = self._budget()
         self._there = {want.key: words for want in made if (words := self._found(want)) is not None}
         missing = [want for want in made if want.key not in self._there]
-        self._words = ahead(partial(_cut, t, self._sides), missing)
+        alone = store.cores == 1
+        self._words = ahead(partial(_cut, t, self._sides), missing) if alone else None
 
     def next(self) -> list[tuple[_Made, _Made]]:
         """Pairs of planes for the products of the next launch: real, imaginary and summed parts."""
@@ -494,7 +687,7 @@ class _Planes:
     def _budget(self) -> tuple[set[tuple[int, ...]], list[_Want]]:
         """Which planes are kept once made, first come first kept, and all that will be made, in order."""
         keys: set[tuple[int, ...]] = set()
-        made, left = [], KEEP_BYTES
+        made, left = [], self.store.budget
         for want in (want for piece in self.pieces for wants in self._of(piece) for want in wants):
             if want.key not in keys:
                 made.append(want)
@@ -511,36 +704,46 @@ class _Planes:
 
     def _sum(self, wants: list[_Want], parts: list[Resident]) -> _Made:
         """Digit-wise sums of the parts of a complex operand."""
-        key, t = (*wants[0].key, len(parts)), self._t
-        if key in self._kept:
-            return _Made(self._kept[key], self._norms[key])
+        key = (*wants[0].key, len(parts))
+        if key in self.store.sums or all(want.key in self._keys for want in wants):
+            return self.store.sums.get(key, lambda: self._added(key, parts))
+        return self._added(key, parts)
+
+    def _added(self, key: tuple[int, ...], parts: list[Resident]) -> _Made:
+        t, norms = self._t, self.store.norms
         height = min(TILE, t.k)
         summed, squares = self._engine.keep("sum_planes", parts, (height,))
-        if key not in self._norms:
-            block = (t.block_m, t.block_n)[wants[0].side]
+        if key not in norms:
+            block = (t.block_m, t.block_n)[key[0]]
             found = self._engine.fetch(squares).reshape(t.batch, t.k // height, -1, t.slices, block)
-            self._norms[key] = np.sqrt(found.max(axis=(2, 4)).astype(np.float64))
-        if all(want.key in self._keys for want in wants):
-            self._kept[key] = summed
-        return _Made(summed, self._norms[key])
+            norms[key] = np.sqrt(found.max(axis=(2, 4)).astype(np.float64))
+        return _Made(summed, norms[key])
 
     def _get(self, want: _Want) -> Resident:
-        if want.key in self._kept:
-            return self._kept[want.key]
+        if want.key in self.store.planes or want.key in self._keys:
+            return self.store.planes.get(want.key, lambda: self._planes_of(want))
+        return self._planes_of(want)
+
+    def _planes_of(self, want: _Want) -> Resident:
         t = self._tilings[want.side]
         planes, *squares = self._engine.keep(t.kernel, (self._cut(want),), t.parameters)
         if squares:
-            self.squares[want.key] = squares[0]
-        if want.key in self._keys:
-            self._kept[want.key] = planes
+            self.store.squares[want.key] = squares[0]
         return planes
 
     def _cut(self, want: _Want) -> Array | Resident:
         """Words of one piece: what the target has of them, or the next that were cut."""
         if want.key in self._there:
             return self._there[want.key]
-        words, source = next(self._words), self._sides[want.side].source(want.part)
-        return words if source is None else self._engine.sent(source, self._name(want), lambda: words)
+        source = self._sides[want.side].source(want.part)
+        if self._words is None:
+            make = partial(_cut, self._t, self._sides, want)
+        else:
+            make = partial(next, self._words)
+        if source is None:
+            return make()
+        words = make()
+        return self._engine.sent(source, self._name(want), lambda: words)
 
     def _found(self, want: _Want) -> Resident | None:
         """Words of one piece that the target has from an earlier call."""
@@ -554,14 +757,13 @@ class _Planes:
         starts = _starts((want.batch, want.rows, want.k))
         return "words", words.parts, words.slices, words.k_is_fast, starts, extents
 
-    def make_all(self) -> bool:
+    def make_all(self) -> Generator[bool, None, None]:
         """Make all planes before the first launch; False, and nothing made, where not all can be kept."""
         wanted = {want.key: want for piece in self.pieces for wants in self._of(piece) for want in wants}
-        if len(self._keys) < len(wanted):
-            return False
-        for want in wanted.values():
-            self._get(want)
-        return True
+        if len(self._keys) == len(wanted):
+            for want in wanted.values():
+                self._get(want)
+        yield len(self._keys) == len(wanted)
 
 
 def _starts(where: tuple[slice, ...]) -> tuple[int, ...]:

@@ -8,15 +8,27 @@ caller owns is written here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, closing
+from threading import Lock
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numtrn.errors import DenominatorError, KernelError
-from numtrn.plan.mp2_tiling import KEEP_BYTES, PairLaunch, PairTiling, Spin, tile_blocks, tile_pairs
+from numtrn.plan.ladder import Cutting
+from numtrn.plan.mp2_tiling import (
+    KEEP_BYTES,
+    PairLaunch,
+    PairTiling,
+    Spin,
+    pair_shares,
+    tile_blocks,
+    tile_pairs,
+)
 from numtrn.plan.tiling import TILE
+from numtrn.precision.threads import merged
 from numtrn.request import Array
 from numtrn.targets import Resident
 
@@ -30,8 +42,21 @@ SpinOrbitals: TypeAlias = tuple[Array, Array, Array]
 """B (o, v, x) float32, of any strides; energies of its occupied (o,) and virtual orbitals (v,), float64."""
 
 
+_Found: TypeAlias = tuple[int, int, NDArray[np.float64]]
+"""Numbers of the blocks of a launch, and its sums (2, oi, oj)."""
+
+T = TypeVar("T")
+
+
 class Launcher(Protocol):
     """What is needed of an engine; see `numtrn.engine.KernelEngine`."""
+
+    cutting: Cutting
+    hbm: int
+
+    def lanes(self, cores: int) -> AbstractContextManager[Sequence[Launcher]]:
+        """One for each core."""
+        ...
 
     def place(self, array: Array) -> Resident:
         """Send an array to the target, where it stays while the result is held."""
@@ -88,21 +113,28 @@ def pair_sums(
     nocc, nvir = (first[0].shape[0], second[0].shape[0]), (first[0].shape[1], second[0].shape[1])
     if 0 in (*nocc, *nvir, first[0].shape[2]):
         return np.zeros((2, *nocc))
-    t = tile_pairs(nocc, nvir, first[0].shape[2], same=same, exchange=exchange, tf32=tf32)
+    naux, spread = first[0].shape[2], launcher.cutting.spread
+    t = tile_pairs(nocc, nvir, naux, same=same, exchange=exchange, tf32=tf32, **spread)
     if t is None:
         raise KernelError(
             f"B of an orbital and what is made of it must fit SBUF; got {max(nvir)} virtual orbitals and"
             f" {first[0].shape[2]} auxiliary functions; give the integrals of blocks (block_sums)"
         )
     energies = _Energies(first, second)
-    blocks = _Blocks(launcher, t, (first[0], second[0]), same)
+    blocks: dict[int, _Blocks] = {}
+
+    def work(lane: Launcher, mine: list[tuple[int, int, PairLaunch]]) -> Generator[_Found, None, None]:
+        there = blocks.setdefault(lane.hbm, _Blocks(t, (first[0], second[0])))
+        for p, q, launch in mine:
+            moving = there.get(lane, 0, p)
+            stationary = moving if launch.triangle else there.get(lane, 0 if same else 1, q)
+            table = energies.table(t, launch, p * t.blocks[0], q * t.blocks[1])
+            yield p, q, _sums(_run(lane, launch, (moving, stationary, table)), t.spins[1], launch)
+
     total = np.zeros((2, *nocc))
-    for p, q, launch in _sweep(t, same):
-        moving = blocks.get(0, p)
-        stationary = moving if launch.triangle else blocks.get(0 if same else 1, q)
-        table = energies.table(t, launch, p * t.blocks[0], q * t.blocks[1])
-        found = _run(launcher, launch, (moving, stationary, table))
-        _place(total, _sums(found, t.spins[1], launch), p * t.blocks[0], q * t.blocks[1], mirrored=same)
+    with closing(_on_cores(launcher, t, work)) as found:
+        for p, q, sums in found:
+            _place(total, sums, p * t.blocks[0], q * t.blocks[1], mirrored=same)
     return total
 
 
@@ -148,7 +180,7 @@ def block_sums(
     total = np.zeros((2, o1, o2))
     if 0 in integrals.shape:
         return total
-    t = tile_blocks((o1, o2), (v1, v2), same=same, exchange=exchange)
+    t = tile_blocks((o1, o2), (v1, v2), same=same, exchange=exchange, **launcher.cutting.spread)
     if t is None:
         raise KernelError(
             f"what is made of a pair's integrals must fit SBUF; got {v1} x {v2}; let NumPy take them"
@@ -156,13 +188,18 @@ def block_sums(
     energies = _Energies((integrals, *(second or first)), (integrals, *first))
     pairs = integrals.transpose(0, 2, 1, 3)
     turned = np.zeros((2, o2, o1))
-    for p, q, launch in _sweep(t, same):
-        start = p * t.blocks[0], q * t.blocks[1]
-        block = pairs[start[1] : start[1] + launch.oj, start[0] : start[0] + launch.oi]
-        packed = np.ascontiguousarray(block, np.float32).reshape(-1, v2)
-        table = energies.table(t, launch, *start)
-        found = _run(launcher, launch, (packed, packed, table))
-        _place(turned, _sums(found, t.spins[1], launch), *start, mirrored=same)
+
+    def work(lane: Launcher, mine: list[tuple[int, int, PairLaunch]]) -> Generator[_Found, None, None]:
+        for p, q, launch in mine:
+            i, j = p * t.blocks[0], q * t.blocks[1]
+            block = pairs[j : j + launch.oj, i : i + launch.oi]
+            packed = np.ascontiguousarray(block, np.float32).reshape(-1, v2)
+            table = energies.table(t, launch, i, j)
+            yield p, q, _sums(_run(lane, launch, (packed, packed, table)), t.spins[1], launch)
+
+    with closing(_on_cores(launcher, t, work)) as found:
+        for p, q, sums in found:
+            _place(turned, sums, p * t.blocks[0], q * t.blocks[1], mirrored=same)
     total[:] = turned.transpose(0, 2, 1)
     return total
 
@@ -170,15 +207,15 @@ def block_sums(
 # ---- Launches ----
 
 
-def _sweep(t: PairTiling, same: bool) -> Iterator[tuple[int, int, PairLaunch]]:
-    """Numbers of the blocks of every launch, and its shape."""
-    shapes = {(launch.oi, launch.oj, launch.triangle): launch for launch in t.launches}
-    parts = [range(0, o, block) for o, block in zip(t.nocc, t.blocks, strict=True)]
-    for p, i in enumerate(parts[0]):
-        for q, j in enumerate(parts[1]):
-            if not same or p <= q:
-                oi, oj = min(t.blocks[0], t.nocc[0] - i), min(t.blocks[1], t.nocc[1] - j)
-                yield p, q, shapes[oi, oj, same and p == q]
+def _on_cores(
+    launcher: Launcher,
+    t: PairTiling,
+    work: Callable[[Launcher, list[tuple[int, int, PairLaunch]]], Generator[T, None, None]],
+) -> Generator[T, None, None]:
+    """What comes of all launches, each on its core."""
+    with launcher.lanes(t.cores) as lanes:
+        shared = zip(lanes, pair_shares(t), strict=True)
+        yield from merged([work(lane, mine) for lane, mine in shared])
 
 
 def _run(launcher: Launcher, launch: PairLaunch, arrays: Sequence[Array | Resident]) -> Array:
@@ -193,23 +230,25 @@ def _run(launcher: Launcher, launch: PairLaunch, arrays: Sequence[Array | Reside
 
 
 class _Blocks:
-    """Blocks of B on the target, kept while they fit `KEEP_BYTES`."""
+    """Blocks of B in one memory of the target, kept while they fit `KEEP_BYTES`."""
 
-    def __init__(self, launcher: Launcher, t: PairTiling, arrays: Sequence[Array], same: bool) -> None:
-        self._launcher, self._t, self._arrays = launcher, t, arrays
+    def __init__(self, t: PairTiling, arrays: Sequence[Array]) -> None:
+        self._t, self._arrays = t, arrays
         self._kept: dict[tuple[int, int], Resident] = {}
         self._left = KEEP_BYTES
+        self._lock = Lock()
 
-    def get(self, side: int, number: int) -> Resident:
-        """A block of one of the spins."""
-        if (side, number) in self._kept:
-            return self._kept[side, number]
-        packed = self._packed(side, number)
-        resident = self._launcher.place(packed)
-        if packed.nbytes <= self._left:
-            self._left -= packed.nbytes
-            self._kept[side, number] = resident
-        return resident
+    def get(self, launcher: Launcher, side: int, number: int) -> Resident:
+        """A block of one of the spins; of several cores one places it, and the others wait."""
+        with self._lock:
+            if (side, number) in self._kept:
+                return self._kept[side, number]
+            packed = self._packed(side, number)
+            resident = launcher.place(packed)
+            if packed.nbytes <= self._left:
+                self._left -= packed.nbytes
+                self._kept[side, number] = resident
+            return resident
 
     def _packed(self, side: int, number: int) -> NDArray[np.float32]:
         """B of a block as the kernel reads it: (x, orbitals * width), zeros beyond the virtual orbitals."""

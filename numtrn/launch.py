@@ -57,6 +57,8 @@ class Account:
         Bytes of operands that the host copied to lay them out for kernels; making words of float64 is none.
     saved
         Bytes of operands that were not moved, because the target had them.
+    core_launches
+        Launches on each core, from core 0 on.
     programs, compiled
         Distinct programs launched, and how many of them this machine was not known to have compiled.
     """
@@ -71,6 +73,7 @@ class Account:
     host_work: int = 0
     copied: int = 0
     saved: int = 0
+    core_launches: tuple[int, ...] = ()
     programs: frozenset[Program] = frozenset()
     compiled: int = 0
 
@@ -120,7 +123,7 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
     Exception
         Whatever the target raises.
     """
-    engine = KernelEngine(target, operands.memories, plan.shapes)
+    engine = KernelEngine(target, operands.memories, plan.shapes, plan.cores)
     if isinstance(plan, BlockedPlan):
         blocked = run_blocked(plan, operands, engine)
         return _outcome(engine, blocked.value, blocked)
@@ -163,6 +166,7 @@ def launch_resident(
         note="the result stays on the target",
         copied=engine.copied,
         saved=engine.saved,
+        core_launches=engine.core_launches,
         programs=frozenset(engine.programs),
         compiled=engine.compiled,
     )
@@ -182,6 +186,7 @@ def _outcome(
         note=computed.note,
         copied=engine.copied,
         saved=engine.saved,
+        core_launches=engine.core_launches,
         programs=frozenset(engine.programs),
         compiled=engine.compiled,
     )

@@ -27,6 +27,15 @@ class Chip:
         ``"trn1"``, ``"trn2"`` or ``"trn3"``.
     generation
         2, 3 or 4, as in ``nki.isa.nc_version.gen2``.
+    cores
+        Physical cores of a device (A2, A3, A4).
+    cores_per_hbm
+        Cores that share a stack of HBM, and what one of them has put there: two of trn2
+        (``about-neuron/arch/neuron-features/logical-neuroncore-config.rst``); of trn3 from four stacks and
+        eight cores (``about-neuron/arch/neuron-hardware/trainium3.rst``); on trn1 each has its own (A2).
+    hbm_share_bytes_per_ns
+        A core's share of the device's HBM when all run: the lower published rate of the device, product page
+        (``about-neuron/arch/neuron-hardware/trainium2.rst``) or guide (A2, A4), by its cores.
     partitions
         Rows of SBUF, of PSUM and of the PE array (A2).
     sbuf_partition_bytes
@@ -108,6 +117,9 @@ class Chip:
 
     name: str
     generation: int
+    cores: int
+    cores_per_hbm: int
+    hbm_share_bytes_per_ns: float
     sbuf_partition_bytes: int
     tensor_ghz: float
     vector_ghz: float
@@ -160,6 +172,16 @@ class Chip:
         """What the published time of a kernel is multiplied by; 1 without a profile that knows it."""
         return dict(self.kernel_factors).get(kernel, 1.0)
 
+    def hbm_of(self, core: int) -> int:
+        """Which stack of HBM a core's memory is in, both counted over all devices that a process sees.
+
+        Cores are physical ones, as with ``NEURON_LOGICAL_NC_CONFIG=1``.
+
+        >>> [CHIPS["trn2"].hbm_of(core) for core in range(4)], CHIPS["trn1"].hbm_of(1)
+        ([0, 0, 1, 1], 1)
+        """
+        return core // self.cores_per_hbm
+
     @property
     def scalar_engine_copies(self) -> bool:
         """Whether ``nisa.tensor_copy`` may run on ScalarE (not on generation 2; ISA ``tensor_copy``)."""
@@ -170,6 +192,9 @@ CHIPS: dict[str, Chip] = {
     "trn1": Chip(
         name="trn1",
         generation=2,
+        cores=2,
+        cores_per_hbm=1,
+        hbm_share_bytes_per_ns=410.0,
         sbuf_partition_bytes=192 * KIB,
         tensor_ghz=2.8,
         vector_ghz=1.12,
@@ -195,6 +220,9 @@ CHIPS: dict[str, Chip] = {
     "trn2": Chip(
         name="trn2",
         generation=3,
+        cores=8,
+        cores_per_hbm=2,
+        hbm_share_bytes_per_ns=362.5,
         sbuf_partition_bytes=224 * KIB,
         tensor_ghz=2.4,
         vector_ghz=0.96,
@@ -216,6 +244,9 @@ CHIPS: dict[str, Chip] = {
     "trn3": Chip(
         name="trn3",
         generation=4,
+        cores=8,
+        cores_per_hbm=2,
+        hbm_share_bytes_per_ns=587.5,
         sbuf_partition_bytes=256 * KIB,
         tensor_ghz=2.4,
         vector_ghz=1.2,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numtrn.machine import CHIPS
@@ -55,6 +55,8 @@ class Options:
     shapes
         ``"few"``: launches have shapes of a short list, so that few programs are compiled. ``"fine"``: each
         has the shape that suits the call. None: few where the target compiles, else fine.
+    cores
+        Most cores that a call is spread over. None: all that the target sees; of the interpreter one.
     """
 
     target: str = "auto"
@@ -65,6 +67,11 @@ class Options:
     verify: bool = False
     keep: int = 0
     shapes: str | None = None
+    cores: int | None = None
+
+    def on(self, cores: int) -> Options:
+        """The same for a target that sees so many cores."""
+        return replace(self, cores=min(self.cores or cores, cores))
 
     def shapes_on(self, target: str) -> str:
         """The policy of launch shapes on a target of that name."""
@@ -87,6 +94,7 @@ def resolve(**given: Any) -> Options:
         "strict": _flag,
         "verify": _flag,
         "keep": _kept,
+        "cores": _cores,
         "shapes": lambda value, where: None if value is None else _choice(value, where, SHAPES),
     }
     settings: dict[str, Any] = {}
@@ -149,6 +157,26 @@ def _kept(value: Any, where: str) -> int:
     if size < 0:
         raise ValueError(f"{rule}; got {value!r}")
     return size
+
+
+MOST_CORES = 128
+"""Physical cores of a trn2.48xlarge: 16 devices of eight (``aws-neuron/aws-neuron-sdk:
+about-neuron/arch/neuron-features/logical-neuroncore-config.rst``)."""
+
+
+def _cores(value: Any, where: str) -> int | None:
+    if value is None or value in ("none", "None"):
+        return None
+    rule = (
+        f"{where} takes a whole number of cores from 1 to {MOST_CORES}, or None (all that the target sees); "
+        f"got {value!r}"
+    )
+    if isinstance(value, bool):
+        raise TypeError(rule)
+    cores = _whole(value, rule)
+    if not 1 <= cores <= MOST_CORES:
+        raise ValueError(rule)
+    return cores
 
 
 MOST_WORK = 10**18

@@ -13,7 +13,8 @@ published and which no probe could try for all operands: a proven bound is what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, NamedTuple
@@ -23,9 +24,11 @@ import numpy as np
 from numtrn.engine import KernelEngine
 from numtrn.fused import block_sums, pair_sums
 from numtrn.pair_bounds import Precision, Spin, least_denominators, pair_errors, scales
-from numtrn.plan.mp2 import Mp2Plan, block_sizes, blocks
+from numtrn.plan.cores import assign
+from numtrn.plan.mp2 import BlockPair, Mp2Plan, block_sizes, pair_cores, pair_weight, pairs_of_blocks
 from numtrn.precision import Declined, gemm
 from numtrn.precision.schemes import FLOAT32_UNIT, FLOAT64_UNIT
+from numtrn.precision.threads import merged
 from numtrn.request import Array, Mp2, Operands, Structure
 
 __all__ = ["PairSums", "by_numpy", "given_sums", "run_pairs", "spins_of"]
@@ -101,13 +104,17 @@ def run_pairs(plan: Mp2Plan, operands: Operands, engine: KernelEngine) -> PairSu
         raise Declined("orbital energies hold NaN or Inf; NumPy propagates them")
     if plan.fused:
         return _fused(plan, first, second, engine)
-    work = _Work(plan=plan, engine=engine)
+    lanes = pair_cores(request, plan.block, engine.cutting.cores)
     try:
-        sums, relative = _by_blocks(request, first, second, plan.block, work.product)
+        with engine.lanes(lanes) as engines:
+            works = [_Work(plan=plan, engine=each) for each in engines]
+            products = [work.product for work in works]
+            sums, relative = _by_blocks(request, first, second, plan.block, products)
     except (FloatingPointError, RuntimeWarning) as raised:  # by errstate or a filter of warnings: the user's
         raise Declined(f"NumPy raises {type(raised).__name__}: {raised}") from raised
-    note = "; ".join(filter(None, work.notes))
-    return _judged(request, sums, relative, first, second, slices=work.slices, note=note)
+    note = "; ".join(dict.fromkeys(note for work in works for note in work.notes if note))
+    slices = next((work.slices for work in works if work.slices is not None), None)
+    return _judged(request, sums, relative, first, second, slices=slices, note=note)
 
 
 def by_numpy(request: Mp2, operands: Operands, wide: Any = np.float64) -> PairSums:
@@ -130,7 +137,7 @@ def by_numpy(request: Mp2, operands: Operands, wide: Any = np.float64) -> PairSu
         made = np.matmul(a.astype(dtype, copy=False), b.astype(dtype, copy=False))
         return _Tile(made, (request.naux + 1) * unit)
 
-    sums, relative = _by_blocks(request, first, second, block_sizes(request), product, wide)
+    sums, relative = _by_blocks(request, first, second, block_sizes(request), [product], wide)
     return _judged(request, sums, relative, first, second, unit=float(np.finfo(wide).eps) / 2)
 
 
@@ -269,12 +276,50 @@ class _Work:
 
 
 def _by_blocks(
-    request: Mp2, first: Spin, second: Spin, sizes: tuple[int, int], product: Product, wide: Any = np.float64
+    request: Mp2,
+    first: Spin,
+    second: Spin,
+    sizes: tuple[int, int],
+    products: Sequence[Product],
+    wide: Any = np.float64,
 ) -> tuple[Array, Array]:
-    """Sums (2, o1, o2), and c of each pair."""
+    """Sums (2, o1, o2), and c of each pair; by as many threads as there are ways to make a product."""
     sums = np.zeros((2, *request.nocc), wide)
     relative = np.zeros(request.nocc)
-    for rows, columns in _pairs_of_blocks(request, sizes):
+    pairs = pairs_of_blocks(request, sizes)
+    cores = assign([pair_weight(request, *pair) for pair in pairs], len(products))
+    works = [
+        _do_pairs(
+            request,
+            first,
+            second,
+            [pair for pair, its in zip(pairs, cores, strict=True) if its == core],
+            product,
+            sums,
+            relative,
+        )
+        for core, product in enumerate(products)
+    ]
+    with closing(merged(works)) as done:
+        for _ in done:
+            pass
+    _mirror(request, sums)
+    if request.same:
+        relative = np.maximum(relative, relative.T)
+    return sums, relative
+
+
+def _do_pairs(
+    request: Mp2,
+    first: Spin,
+    second: Spin,
+    pairs: list[BlockPair],
+    product: Product,
+    sums: Array,
+    relative: Array,
+) -> Generator[None, None, None]:
+    """Sums of some pairs of blocks, each written to its place."""
+    for rows, columns in pairs:
         a, b = _matrix(first.b, rows), _matrix(second.b, columns)
         same = request.same and rows == columns
         tile = product(a, b.T, "syrk" if same else "general")
@@ -284,19 +329,7 @@ def _by_blocks(
         some, others = range(new, end), np.arange(new2, end2)
         _epilogue(sums, tile.value.reshape(shape), request, first, second, (start, some), (start2, others))
         del tile  # before the next one is made
-    _mirror(request, sums)
-    if request.same:
-        relative = np.maximum(relative, relative.T)
-    return sums, relative
-
-
-def _pairs_of_blocks(
-    request: Mp2, sizes: tuple[int, int]
-) -> Iterator[tuple[tuple[int, int, int], tuple[int, int, int]]]:
-    first, second = (blocks(o, size) for o, size in zip(request.nocc, sizes, strict=True))
-    for place, rows in enumerate(first):
-        for columns in second[place if request.same else 0 :]:
-            yield rows, columns
+        yield
 
 
 def _matrix(b: Array, block: tuple[int, int, int]) -> Array:

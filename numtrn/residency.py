@@ -43,9 +43,9 @@ BUDGET = 4 * 2**30
 """Bytes of operands that stay on one target between calls; beyond them the least recently used go."""
 
 
-def place_name(target: str) -> str:
-    """The first device of a target, as arrays call it: ``"interpreter:0"``."""
-    return f"{target}:0"
+def place_name(target: str, hbm: int = 0) -> str:
+    """A memory of a target, as arrays call the first one: ``"interpreter:0"``."""
+    return f"{target}:{hbm}"
 
 
 class Piece(NamedTuple):
@@ -118,10 +118,10 @@ def _drop(owner: int) -> None:
         shelf.drop(owner)
 
 
-def release(place: str) -> int:
-    """Forget what a target holds of operands, all of which the host has too; gives the bytes."""
-    shelf = _shelves.get(place)
-    return 0 if shelf is None else shelf.empty()
+def release(target: str) -> int:
+    """Forget what a target's memories hold of operands, all of which the host has too; gives the bytes."""
+    mine = [shelf for place, shelf in list(_shelves.items()) if place.partition(":")[0] == target]
+    return sum(shelf.empty() for shelf in mine)
 
 
 class Memory:

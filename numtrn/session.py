@@ -58,6 +58,8 @@ class Call:
         Bytes of operands that the host copied to lay them out for kernels; making words of float64 is none.
     saved
         Bytes of operands that were not moved, because the target had them from an earlier call.
+    core_launches
+        Launches on each core, from core 0 on; they add up to `launches`.
     programs
         Distinct programs (a kernel, its parameters, the shapes and types of its operands) of the launches.
     cold
@@ -84,6 +86,7 @@ class Call:
     host_work: int = 0
     copied: int = 0
     saved: int = 0
+    core_launches: tuple[int, ...] = ()
     programs: frozenset[Hashable] = frozenset()
     cold: int = 0
 

@@ -76,6 +76,7 @@ class _Watched:
     def __init__(self, target: Target) -> None:
         self._target = target
         self.name, self.chip = target.name, target.chip
+        self.cores = 1  # one of each kind is to be seen, wherever
         self.launched: list[str] = []
 
     @property

@@ -121,6 +121,7 @@ class BlockedPlan:
     numpy_seconds: float | None
     reason: str
     shapes: str = "fine"
+    cores: int = 1
 
     @property
     def bound(self) -> float:

@@ -9,12 +9,13 @@ and is assumed to take 150 + 2 cycles an element.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from numtrn.machine import Chip
-from numtrn.plan.tiling import LOWER_LHS, Tiling
-from numtrn.plan.words import counted_launches, plane_count
+from numtrn.plan.cores import Part, operand_pieces, shares
+from numtrn.plan.tiling import LOWER_LHS, WHOLE, Tiling
+from numtrn.plan.words import counted_launches, plane_count, whole
 from numtrn.precision.fixed import word_bytes
 
 __all__ = ["Prediction", "predict", "predict_words"]
@@ -22,7 +23,7 @@ __all__ = ["Prediction", "predict", "predict_words"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """Predicted seconds of all launches of a plan on one core.
+    """Predicted seconds of all launches of a plan, of several cores those of the one that has most to do.
 
     Attributes
     ----------
@@ -94,8 +95,10 @@ def predict(
     chip
         The machine.
     held, stays
-        Operands that the target has, and whether the result stays there: they are not moved.
+        Operands that the target has, and whether the result stays there: they are not moved. For one core.
     """
+    if tiling.cores > 1:
+        return _on_cores(tiling, passes, chip)
     sizes = tiling.m, tiling.n
     there = sum(size for size, is_there in zip(sizes, held, strict=True) if is_there)
     sent = tiling.bytes_in - tiling.bytes_in * there // sum(sizes)
@@ -122,6 +125,8 @@ def predict_words(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
     chip
         The machine.
     """
+    if tilings[0].cores > 1:
+        return _words_on_cores(tilings, chip)
     first, parts = tilings[0], 1 if len(tilings) == 1 else 2
     batch, m, k, n = first.pieces
     left = (m + 1) / 2 if first.part == LOWER_LHS else m  # pieces of zeros are not made
@@ -139,6 +144,82 @@ def predict_words(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
         fixed=(pieces + launches) * chip.launch_seconds,
         bytes=round(elements * size) + out,
         measured=chip.measured,
+    )
+
+
+# ---- On several cores ----
+#
+# Each core computes its share and makes its host calls beside the others'; all share the link, and what the
+# cores of one stack of HBM read is sent there once. Nobody has published host calls of several cores at once:
+# that they do not wait for each other is assumed.
+
+
+def _on_cores(t: Tiling, passes: int, chip: Chip) -> Prediction:
+    """Of plain operands."""
+    busiest = max(share.launches for share in shares(t))
+    sides = [t.bytes_in * extent / (t.m + t.n) for extent in (t.m, t.n)]
+    sent = sum(
+        size * count
+        for parts, _ in _by_memory(t, chip)
+        for size, count in zip(sides, operand_pieces(t, parts), strict=True)
+    )
+    return _prediction(
+        busiest * _kernel_seconds(t, passes, _shared(chip)), busiest, sent, t.launches * t.bytes_out, chip
+    )
+
+
+def _words_on_cores(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
+    """Of words, whose planes are made in each memory where they are read."""
+    first, complex_parts = tilings[0], 1 if len(tilings) == 1 else 2
+    slow, size = _shared(chip), word_bytes(first.slices)
+    planes = plane_count(first.slices) if first.kernel == "karatsuba_gemm" else first.slices
+    sent = cutting = pieces = 0.0
+    for parts, cores in _by_memory(first, chip):
+        counts = operand_pieces(first, parts)
+        extents = zip(counts, (first.m, first.n), strict=True)
+        elements = complex_parts * first.batch * first.k * sum(count * extent for count, extent in extents)
+        made = complex_parts * sum(counts)
+        sent += elements * size
+        each = elements * (size + 2 * planes) / slow.dma_bytes_per_ns * 1e-9 + made * chip.kernel_seconds
+        cutting, pieces = max(cutting, each / cores), max(pieces, made / cores)
+    times = [(_kernel_seconds(t, 1, slow), _kernel_seconds(_below(t), 1, slow)) for t in tilings]
+    device = max(
+        sum(
+            part.diagonal * on + (part.launches - part.diagonal) * below
+            for part in share.parts
+            for on, below in times
+        )
+        for share in shares(first)
+    )
+    busiest = len(tilings) * max(share.launches for share in shares(first))
+    out = sum(count * tiling.bytes_out for t in tilings for count, tiling in counted_launches(t))
+    return _prediction(cutting + device, pieces + busiest, sent, out, chip)
+
+
+def _below(t: Tiling) -> Tiling:
+    return t if t.part == WHOLE else whole(t)
+
+
+def _by_memory(t: Tiling, chip: Chip) -> list[tuple[list[Part], int]]:
+    """What the cores of each memory compute, and how many they are."""
+    found: dict[int, tuple[list[Part], int]] = {}
+    for share in shares(t):
+        parts, cores = found.get(chip.hbm_of(share.core), ([], 0))
+        found[chip.hbm_of(share.core)] = [*parts, *share.parts], cores + 1
+    return list(found.values())
+
+
+def _shared(chip: Chip) -> Chip:
+    """A core beside others that use the same HBM."""
+    return replace(chip, dma_bytes_per_ns=min(chip.dma_bytes_per_ns, chip.hbm_share_bytes_per_ns))
+
+
+def _prediction(device: float, calls: float, sent: float, brought: float, chip: Chip) -> Prediction:
+    return Prediction(
+        device=device,
+        link=sent / chip.link_in_bytes_per_second + brought / chip.link_out_bytes_per_second,
+        fixed=calls * chip.launch_seconds,
+        bytes=round(sent + brought),
     )
 
 

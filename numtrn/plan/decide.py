@@ -157,6 +157,7 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
     )
 
 
@@ -182,6 +183,7 @@ def _contraction(
         prediction=sum((plan.prediction for plan in plans), start=NO_TIME),
         reason=max(plans, key=lambda plan: plan.gemm.work).reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
     )
 
 
@@ -243,6 +245,7 @@ def _blocked(
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
     )
 
 
@@ -262,10 +265,12 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
     steps = mp2.products(request, sizes)
 
     slices = scheme.normwise_slices(request.naux)
+    lanes = mp2.pair_cores(request, sizes, cutting.cores)
+    if lanes > 1:  # each product on a core of its own
+        cutting = replace(cutting, cores=1)
     cut = [(make_tilings(gemm, scheme, cutting, slices), count) for gemm, count in steps]
-    prediction = Prediction(device=0.0, link=0.0, fixed=mp2.epilogue_seconds(request))
-    for tilings, count in cut:
-        prediction += _predict_tilings(tilings, scheme, cutting.timed) * count
+    times = [_predict_tilings(tilings, scheme, cutting.figures) for tilings, _ in cut]
+    prediction = mp2.on_cores(request, sizes, lanes, times)
     merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
     return Mp2Plan(
         request=request,
@@ -273,23 +278,25 @@ def _pair_energies(request: Mp2, options: Options, target: str, probed: Mapping[
         kernel=scheme.kernel,
         block=sizes,
         products=steps,
-        device_bytes=max(mp2.device_bytes(tilings) for tilings, _ in cut),
-        host_bytes=mp2.host_bytes(request, sizes),
+        device_bytes=lanes * max(mp2.device_bytes(tilings) for tilings, _ in cut),
+        host_bytes=lanes * mp2.host_bytes(request, sizes),
         target=target,
         chip=options.chip,
         prediction=prediction,
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
+        used_cores=max(lanes, *(tilings[0].cores for tilings, _ in cut)),
     )
 
 
 def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str) -> Mp2Plan:
     """The plan of the kernel that keeps integrals on the chip."""
-    predicted = mp2.predict_fused(request, scheme, profile.chip(options.chip, target))
+    predicted = mp2.predict_fused(request, scheme, _cutting(options, target))
     if predicted is None:
         raise _RefusedError(f"an orbital, {max(request.nvir)} x {request.naux}, does not fit SBUF in fp32")
-    prediction, device_bytes = predicted
+    prediction, device_bytes, used = predicted
     merit = _merit(request.work, prediction, request.dtype, options, target, mp2.epilogue_seconds(request))
     return Mp2Plan(
         request=request,
@@ -305,6 +312,8 @@ def _fused_energies(request: Mp2, scheme: Scheme, options: Options, target: str)
         numpy_seconds=merit.numpy_seconds,
         reason=merit.reason,
         shapes=options.shapes_on(target),
+        cores=options.cores or 1,
+        used_cores=used,
     )
 
 
@@ -360,7 +369,13 @@ def _merit(
 
 def _cutting(options: Options, target: str) -> Cutting:
     """Shapes by published figures, so that what is compiled ahead is what runs; times by the profile."""
-    return Cutting(options.shapes_on(target), CHIPS[options.chip], profile.chip(options.chip, target))
+    return Cutting(
+        options.shapes_on(target),
+        CHIPS[options.chip],
+        options.cores or 1,
+        timed=target == "neuron",
+        profile=profile.chip(options.chip, target),
+    )
 
 
 def make_tilings(
@@ -371,6 +386,8 @@ def make_tilings(
     Of a chip alone those that suit the product best.
     """
     cut = Cutting("fine", cutting) if isinstance(cutting, Chip) else cutting
+    if gemm.stays or any(gemm.held):  # of what lies in one memory
+        cut = replace(cut, cores=1)
     slices = slices or scheme.minimum_slices(gemm.k)
     batch, m, k, n, parts = scheme.call(gemm.batch, gemm.m, gemm.k, gemm.n)
     if slices is not None:
@@ -410,7 +427,7 @@ def _affordable(
 
 def _predict(gemm: Gemm, scheme: Scheme, tilings: tuple[Tiling, ...], cutting: Cutting) -> Prediction:
     """Times of a plan's launches, with the guard product where the data choose the slices."""
-    guard, chip = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n), cutting.timed
+    guard, chip = scheme.guard(gemm.batch, gemm.m, gemm.k, gemm.n), cutting.figures
     if can_stay(gemm, scheme, tilings):
         return predict(tilings[0], chip.fp32_passes, chip, gemm.held, gemm.stays)
     if guard is None:
@@ -456,6 +473,6 @@ def _predict_step(
         digits = None if least is None else max(least, slices or least)
         return _predict(gemm, scheme, make_tilings(gemm, scheme, cutting, digits), cutting)
     if direct and step.columns:
-        chip = cutting.timed
+        chip = cutting.figures
         return predict(cutting.trsm(step.n, step.columns), chip.fp32_passes, chip)
     return Prediction(device=0.0, link=0.0, fixed=host.predicted_seconds(step.work, dtype))

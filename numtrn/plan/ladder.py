@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numtrn.machine import CHIPS, Chip
 from numtrn.plan.cost import predict, predict_words
 from numtrn.plan.rank_k import tile_rank_k
+from numtrn.plan.spread import cover as _cover
+from numtrn.plan.spread import over, spread
 from numtrn.plan.symm import tile_symm
 from numtrn.plan.tiling import Tiling, tile_gemm
 from numtrn.plan.trmm import tile_trmm
@@ -103,16 +105,22 @@ class Cutting:
         One of `numtrn.options.SHAPES`.
     chip
         The chip, by whose published figures shapes are chosen.
+    cores
+        Most cores that a product is spread over.
+    timed
+        Whether predicted times decide over how many.
     profile
-        The same with the figures of this machine's profile, for predictions; None: the published ones.
+        The chip with the figures of this machine's profile, for predictions; None: the published ones.
     """
 
     shapes: str
     chip: Chip
+    cores: int = 1
+    timed: bool = False
     profile: Chip | None = None
 
     @property
-    def timed(self) -> Chip:
+    def figures(self) -> Chip:
         """The chip for predictions."""
         return self.profile or self.chip
 
@@ -121,13 +129,17 @@ class Cutting:
         """Whether launches have the shapes of the ladder."""
         return self.shapes == "few"
 
+    @property
+    def spread(self) -> dict[str, Any]:
+        """What tilings of pairs are told of cores."""
+        return {"cores": self.cores, "chip": self.chip if self.timed else None}
+
     def products(
         self, batch: int, m: int, k: int, n: int, slices: int, parts: int, structure: Structure = "general"
     ) -> tuple[Tiling, ...]:
         """As `numtrn.plan.words.tile_products`; of the ladder with as many digits as asked for, or more."""
-        if not self.few:
-            return tile_products(batch, m, k, n, slices, parts, self.chip, structure)
-        return _products(batch, m, k, n, slices, parts, self.chip.name, structure)
+        found = self._words if self.cores == 1 else partial(_spread_words, self)
+        return found(batch, m, k, n, slices, parts, structure)
 
     def karatsuba(
         self, batch: int, m: int, k: int, n: int, slices: int, structure: Structure = "general"
@@ -135,20 +147,39 @@ class Cutting:
         """Launches in Karatsuba's form, or None where they would not be faster."""
         if not prefers_karatsuba(batch, m, k, n, slices, self.chip, structure):
             return None
-        if not self.few:
-            return tile_karatsuba(batch, m, k, n, slices, self.chip, structure)
-        return _karatsuba(batch, m, k, n, slices, self.chip.name, structure)
+        words = self._words if self.cores == 1 else partial(_spread_words, self)
+        return next(iter(words(batch, m, k, n, slices, 0, structure)), None)
+
+    def _words(
+        self, batch: int, m: int, k: int, n: int, slices: int, parts: int, structure: Structure
+    ) -> tuple[Tiling, ...]:
+        """Products of words for one core; with no parts the one in Karatsuba's form, if there is any."""
+        if self.few:
+            if parts:
+                return _products(batch, m, k, n, slices, parts, self.chip.name, structure)
+            found = _karatsuba(batch, m, k, n, slices, self.chip.name, structure)
+            return () if found is None else (found,)
+        if parts:
+            return tile_products(batch, m, k, n, slices, parts, self.chip, structure)
+        return (tile_karatsuba(batch, m, k, n, slices, self.chip, structure),)
 
     def planes(self, tiling: Tiling, side: str, k_is_fast: bool) -> Planes:
         """The pre-pass of one operand; of the ladder without a transpose, as the host has cut words so."""
         return tile_planes(tiling, side, k_is_fast and not self.few)
 
     def least(self, batch: int, m: int, k: int, n: int) -> Tiling:
-        """As `numtrn.plan.words.tile_least`."""
+        """As `numtrn.plan.words.tile_least`, over several cores, cut no smaller: bounds depend on it."""
         if not self.few:
-            return tile_least(batch, m, k, n)
-        found = (_cover(tile_least(1, *shape), batch, m, k, n) for shape in GUARDS)
-        return min(found, key=lambda t: predict(t, 1, self.chip).total)
+            t = tile_least(batch, m, k, n)
+        else:
+            covers = (_cover(tile_least(1, *shape), batch, m, k, n) for shape in GUARDS)
+            t = min(covers, key=lambda t: predict(t, 1, self.chip).total)
+
+        def seconds(tilings: tuple[Tiling, ...]) -> float:
+            return predict(tilings[0], 1, self.chip).total
+
+        (found,) = over((t,), self.cores, seconds if self.timed else None)
+        return found
 
     def gemm(
         self,
@@ -161,6 +192,13 @@ class Cutting:
         k_is_fast: tuple[bool, bool] = (False, False),
     ) -> Tiling:
         """As `numtrn.plan.tiling.tile_gemm`."""
+        gemm = self._gemm if self.cores == 1 else partial(_spread_gemm, self)
+        return gemm(batch, m, k, n, itemsize, tf32, k_is_fast)
+
+    def _gemm(
+        self, batch: int, m: int, k: int, n: int, itemsize: int, tf32: bool, k_is_fast: tuple[bool, bool]
+    ) -> Tiling:
+        """For one core."""
         if not self.few:
             return tile_gemm(batch, m, k, n, itemsize, tf32, k_is_fast)
         t = tile_gemm(1, rounded(m), rounded(k), rounded(n), itemsize, tf32, k_is_fast)
@@ -204,9 +242,42 @@ def _batch(batch: int) -> int:
     return next((size for size in reversed(BATCHES) if 2 * batch > size), 1)
 
 
-def _cover(t: Tiling, batch: int, m: int, k: int, n: int) -> Tiling:
-    """A launch repeated over a product."""
-    return replace(t, pieces=(ceil(batch / t.batch), ceil(m / t.m), ceil(k / t.k), ceil(n / t.n)))
+@lru_cache(maxsize=4096)
+def _spread_gemm(
+    cutting: Cutting,
+    batch: int,
+    m: int,
+    k: int,
+    n: int,
+    itemsize: int,
+    tf32: bool,
+    k_is_fast: tuple[bool, bool],
+) -> Tiling:
+    passes = cutting.chip.fp32_passes if itemsize == 4 and not tf32 else 1
+
+    def cut(batch: int, m: int, n: int) -> tuple[Tiling, ...]:
+        return (cutting._gemm(batch, m, k, n, itemsize, tf32, k_is_fast),)
+
+    def seconds(tilings: tuple[Tiling, ...]) -> float:
+        return predict(tilings[0], passes, cutting.chip).total
+
+    (found,) = spread(cut, (batch, m, k, n), cutting.cores, seconds if cutting.timed else None)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _spread_words(
+    cutting: Cutting, batch: int, m: int, k: int, n: int, slices: int, parts: int, structure: Structure
+) -> tuple[Tiling, ...]:
+    def cut(batch: int, m: int, n: int) -> tuple[Tiling, ...]:
+        return cutting._words(batch, m, k, n, slices, parts, structure)
+
+    def seconds(tilings: tuple[Tiling, ...]) -> float:
+        return predict_words(tilings, cutting.chip).total
+
+    if not cut(batch, m, n):
+        return ()
+    return spread(cut, (batch, m, k, n), cutting.cores, seconds if cutting.timed else None, structure)
 
 
 # ---- Products of digits ----

@@ -7,11 +7,14 @@ arithmetic is `numtrn.pairs`'s, and the fp32 kernel that keeps T on the chip is 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import ceil, isqrt
+from typing import TypeAlias
 
-from numtrn.machine import Chip
+from numtrn.plan.cores import assign
 from numtrn.plan.cost import Prediction
+from numtrn.plan.ladder import Cutting
 from numtrn.plan.mp2_tiling import predict_pairs, tile_blocks, tile_pairs
 from numtrn.plan.tiling import Tiling
 from numtrn.plan.words import tile_planes
@@ -20,6 +23,7 @@ from numtrn.request import Gemm, Mp2, Structure, shape_text
 
 __all__ = [
     "FUSED",
+    "BlockPair",
     "Mp2Plan",
     "block_sizes",
     "blocks",
@@ -27,6 +31,10 @@ __all__ = [
     "epilogue_seconds",
     "host_bytes",
     "is_fused",
+    "on_cores",
+    "pair_cores",
+    "pair_weight",
+    "pairs_of_blocks",
     "predict_fused",
     "products",
     "tile_budget",
@@ -71,8 +79,10 @@ class Mp2Plan:
         Most on the device at a time, predicted.
     host_bytes
         Most on the host beside B and the pair energies: T of a pair of blocks and the epilogue's tiles.
-    target, chip, prediction, numpy_seconds, reason, shapes
+    target, chip, prediction, numpy_seconds, reason, shapes, cores
         As of a `numtrn.plan.Plan`; the epilogue's time on the host counts as fixed.
+    used_cores
+        Cores that have something to do.
     """
 
     request: Mp2
@@ -88,6 +98,8 @@ class Mp2Plan:
     numpy_seconds: float | None
     reason: str
     shapes: str = "fine"
+    cores: int = 1
+    used_cores: int = 1
 
     @property
     def fused(self) -> bool:
@@ -121,7 +133,8 @@ class Mp2Plan:
             *self._route(),
             f"  memory    {self.device_bytes / 1e6:,.1f} MB on the device, {self.host_bytes / 1e6:,.1f} MB "
             f"on the host; all of (ia|jb) would be {_all(request) / 1e6:,.1f} MB",
-            f"  target    {self.target}, {self.chip}",
+            f"  target    {self.target}, {self.chip}"
+            + (f", {self.used_cores} cores" if self.used_cores > 1 else ""),
             f"  predicted {self.prediction} ({self.prediction.source})",
         ]
         if self.numpy_seconds is not None:
@@ -199,6 +212,33 @@ def products(request: Mp2, sizes: tuple[int, int]) -> tuple[tuple[Gemm, int], ..
     return tuple(found.items())
 
 
+BlockPair: TypeAlias = tuple[tuple[int, int, int], tuple[int, int, int]]
+"""Two blocks, see `blocks`."""
+
+
+def pairs_of_blocks(request: Mp2, sizes: tuple[int, int]) -> list[BlockPair]:
+    """Pairs of blocks of which there are products, in their order; of one spin those of I <= J."""
+    first, second = (blocks(o, size) for o, size in zip(request.nocc, sizes, strict=True))
+    return [
+        (rows, columns)
+        for place, rows in enumerate(first)
+        for columns in second[place if request.same else 0 :]
+    ]
+
+
+def pair_weight(request: Mp2, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> int:
+    """Work of a pair of blocks relative to others: half of a block with itself."""
+    return 1 if request.same and rows == columns else 2
+
+
+def pair_cores(request: Mp2, sizes: tuple[int, int], cores: int) -> int:
+    """Cores that have pairs of blocks to do, of so many; 1 where each product is spread by itself instead."""
+    pairs = pairs_of_blocks(request, sizes)
+    if len(pairs) == 1:
+        return 1
+    return max(assign([pair_weight(request, *pair) for pair in pairs], cores)) + 1
+
+
 def device_bytes(tilings: tuple[Tiling, ...]) -> int:
     """Most that one product has on the device: words and planes of both operands, and a launch's result."""
     first = tilings[0]
@@ -216,6 +256,34 @@ def host_bytes(request: Mp2, sizes: tuple[int, int]) -> int:
     return pair * (sizes[0] * sizes[1] * _itemsize(request) + EPILOGUE_TILES * 8)
 
 
+def on_cores(request: Mp2, sizes: tuple[int, int], cores: int, times: Sequence[Prediction]) -> Prediction:
+    """Predicted for products between blocks, on cores beside each other, and for the host's sums after them.
+
+    Parameters
+    ----------
+    request, sizes, cores
+        What is asked, its blocks, and cores that have pairs to do.
+    times
+        Of each of `products`.
+    """
+    shapes = products(request, sizes)
+    total = sum((time * count for time, (_, count) in zip(times, shapes, strict=True)), start=NO_TIME)
+    if cores > 1:
+        pairs = pairs_of_blocks(request, sizes)
+        weights = [pair_weight(request, *pair) for pair in pairs]
+        of_weight = dict(zip((1, 2) if request.same else (2,), times, strict=False))
+        given = list(zip(assign(weights, cores), weights, strict=True))
+        each = [
+            sum((of_weight[weight] for its, weight in given if its == core), start=NO_TIME)
+            for core in range(cores)
+        ]
+        device, fixed = max(time.device for time in each), max(time.fixed for time in each)
+        total = replace(total, device=device, fixed=fixed)
+    return replace(total, fixed=total.fixed + epilogue_seconds(request))
+
+
+NO_TIME = Prediction(device=0.0, link=0.0, fixed=0.0)
+
 EPILOGUE_TILES = 4
 """Tiles (nvir, nvir) of float64 that the epilogue has at a time: e_a + e_b, D, T / D, and T in float64."""
 
@@ -225,9 +293,9 @@ def epilogue_seconds(request: Mp2) -> float:
     return request.pairs * request.nvir[0] * request.nvir[1] * ELEMENT_SECONDS
 
 
-def predict_fused(request: Mp2, scheme: Scheme, chip: Chip) -> tuple[Prediction, int] | None:
-    """Predicted seconds of the fp32 kernel, bytes on the device; None where an orbital does not fit SBUF."""
-    spins = {"same": request.same, "exchange": request.exchange}
+def predict_fused(request: Mp2, scheme: Scheme, cutting: Cutting) -> tuple[Prediction, int, int] | None:
+    """Predicted seconds of the fp32 kernel, bytes on the device, cores; None where B does not fit SBUF."""
+    spins = {"same": request.same, "exchange": request.exchange, **cutting.spread}
     try:
         if request.naux:
             tf32 = scheme.operand_dtype == "tfloat32"
@@ -236,7 +304,9 @@ def predict_fused(request: Mp2, scheme: Scheme, chip: Chip) -> tuple[Prediction,
             tiling = tile_blocks(request.nocc, request.nvir, **spins)
     except ValueError:
         return None
-    return None if tiling is None else (predict_pairs(tiling, chip), tiling.device_bytes)
+    if tiling is None:
+        return None
+    return predict_pairs(tiling, cutting.chip), tiling.device_bytes, tiling.cores
 
 
 def _product(request: Mp2, sizes: tuple[int, int], structure: Structure) -> Gemm:

@@ -7,12 +7,15 @@ blocks, or the triangle of one with itself, so that there are at most four progr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from math import ceil
 
 from numtrn.machine import Chip
+from numtrn.plan.cores import assign
 from numtrn.plan.cost import Prediction
+from numtrn.plan.spread import counts
 from numtrn.plan.tiling import BANK_COLUMNS, TILE
 from numtrn.plan.words import LONG
 
@@ -21,6 +24,7 @@ __all__ = [
     "PairLaunch",
     "PairTiling",
     "Spin",
+    "pair_shares",
     "predict_pairs",
     "spin_of",
     "tile_blocks",
@@ -144,6 +148,12 @@ class PairTiling:
         Most that lies on the device at once: B, energies, and the result of a launch.
     tf32
         Whether B is cast to tf32.
+    naux
+        Auxiliary functions; 0 where integrals are given.
+    same
+        Whether both spins are one.
+    cores
+        Cores that the launches are spread over.
     """
 
     spins: tuple[Spin, Spin]
@@ -154,6 +164,9 @@ class PairTiling:
     bytes_out: int
     device_bytes: int
     tf32: bool
+    naux: int
+    same: bool
+    cores: int = 1
 
     @property
     def count(self) -> int:
@@ -201,6 +214,8 @@ def tile_pairs(
     same: bool,
     exchange: bool,
     tf32: bool = False,
+    cores: int = 1,
+    chip: Chip | None = None,
 ) -> PairTiling | None:
     """Launches for pairs whose integrals are made of B on the chip.
 
@@ -216,6 +231,9 @@ def tile_pairs(
         Whether the exchange is wanted; then both have as many virtual orbitals.
     tf32
         Whether B is cast to tf32.
+    cores, chip
+        Most cores, and the chip whose predicted times decide over how many of them; None where times decide
+        nothing.
 
     Returns
     -------
@@ -224,7 +242,7 @@ def tile_pairs(
     """
     for packs in (True, False):
         spins = spin_of(nvir[0], packs), spin_of(nvir[1], packs)
-        found = _blocked(spins, nocc, naux, same, exchange, tf32)
+        found = _spread(partial(_blocked, spins, nocc, naux, same, exchange, tf32), cores, chip)
         if found is not None:
             return found
     return None
@@ -232,7 +250,13 @@ def tile_pairs(
 
 @lru_cache(maxsize=256)
 def tile_blocks(
-    nocc: tuple[int, int], nvir: tuple[int, int], *, same: bool, exchange: bool
+    nocc: tuple[int, int],
+    nvir: tuple[int, int],
+    *,
+    same: bool,
+    exchange: bool,
+    cores: int = 1,
+    chip: Chip | None = None,
 ) -> PairTiling | None:
     """Launches for pairs whose integrals are given; arguments as of `tile_pairs`.
 
@@ -246,11 +270,14 @@ def tile_blocks(
         None where what is made of the integrals of one pair does not fit SBUF.
     """
     spins = spin_of(nvir[1], packs=False), spin_of(nvir[0], packs=False)
-    return _blocked(spins, (nocc[1], nocc[0]), 0, same, exchange, tf32=False)
+    blocked = partial(_blocked, spins, (nocc[1], nocc[0]), 0, same, exchange, False)
+    return _spread(blocked, cores, chip)
 
 
 def predict_pairs(tiling: PairTiling, chip: Chip) -> Prediction:
     """Predicted seconds of all launches: each what its busiest engine needs, and its fixed costs."""
+    if tiling.cores > 1:
+        return _predict_on_cores(tiling, chip)
     device = sum(launch.count * _launch_seconds(launch, chip, tiling.tf32) for launch in tiling.launches)
     link = tiling.bytes_in / chip.link_in_bytes_per_second + tiling.bytes_out / chip.link_out_bytes_per_second
     return Prediction(
@@ -275,14 +302,78 @@ def _launch_seconds(launch: PairLaunch, chip: Chip, tf32: bool) -> float:
 # ---- Blocks ----
 
 
+def pair_sweep(t: PairTiling) -> list[tuple[int, int, PairLaunch]]:
+    """Numbers of the blocks of every launch, and its shape."""
+    shapes = {(launch.oi, launch.oj, launch.triangle): launch for launch in t.launches}
+    parts = [range(0, o, block) for o, block in zip(t.nocc, t.blocks, strict=True)]
+    found = []
+    for p, i in enumerate(parts[0]):
+        for q, j in enumerate(parts[1]):
+            if not t.same or p <= q:
+                oi, oj = min(t.blocks[0], t.nocc[0] - i), min(t.blocks[1], t.nocc[1] - j)
+                found.append((p, q, shapes[oi, oj, t.same and p == q]))
+    return found
+
+
+def pair_shares(t: PairTiling) -> list[list[tuple[int, int, PairLaunch]]]:
+    """The same for each core."""
+    sweep = pair_sweep(t)
+    cores = assign([launch.instructions for _, _, launch in sweep], t.cores)
+    return [
+        [one for one, its in zip(sweep, cores, strict=True) if its == core] for core in range(max(cores) + 1)
+    ]
+
+
+def _spread(blocked: Callable[[int], PairTiling | None], cores: int, chip: Chip | None) -> PairTiling | None:
+    """The fewest blocks for one core; for several as many as they need, if that is predicted to be faster."""
+    plain = blocked(1)
+    if plain is None or cores == 1:
+        return plain
+    found = [plain]
+    for count in counts(cores):
+        tilings = (blocked(least) for least in (1, count, 2 * count))
+        found += [
+            replace(t, cores=len(pair_shares(replace(t, cores=count)))) for t in tilings if t is not None
+        ]
+    if chip is None:
+        return max(found, key=lambda t: t.cores)
+    return min(found, key=lambda t: predict_pairs(t, chip).total)
+
+
+def _predict_on_cores(t: PairTiling, chip: Chip) -> Prediction:
+    """Of the core that has most to do; B is sent to each memory where it is read."""
+    each, blocks = [], set()
+    for core, share in enumerate(pair_shares(t)):
+        each.append((sum(_launch_seconds(launch, chip, t.tf32) for _, _, launch in share), len(share)))
+        for p, q, launch in share:
+            second = 0 if t.same else 1
+            blocks |= {(chip.hbm_of(core), 0, p, launch.oi), (chip.hbm_of(core), second, q, launch.oj)}
+    sent = sum(4 * t.naux * t.spins[side].width * orbitals for _, side, _, orbitals in blocks)
+    sent += sum(launch.count * launch.bytes_in for launch in t.launches)
+    return Prediction(
+        device=max(seconds for seconds, _ in each),
+        link=sent / chip.link_in_bytes_per_second + t.bytes_out / chip.link_out_bytes_per_second,
+        fixed=max(count for _, count in each) * chip.launch_seconds,
+        bytes=sent + t.bytes_out,
+    )
+
+
 def _blocked(
-    spins: tuple[Spin, Spin], nocc: tuple[int, int], naux: int, same: bool, exchange: bool, tf32: bool
+    spins: tuple[Spin, Spin],
+    nocc: tuple[int, int],
+    naux: int,
+    same: bool,
+    exchange: bool,
+    tf32: bool,
+    least: int,
 ) -> PairTiling | None:
-    """The fewest blocks of equal size whose launches are within all limits."""
+    """The fewest blocks of equal size whose launches are within all limits, at least so many if possible."""
     for pieces in range(1, max(nocc) + 1):
         blocks = _block(nocc[0], pieces, spins[1].pack), _block(nocc[1], pieces, spins[1].pack)
         found = _launches(spins, nocc, blocks, naux, same, exchange, tf32)
-        if found is not None and all(launch.instructions <= LONG for launch in found):
+        if found is None or any(launch.instructions > LONG for launch in found):
+            continue
+        if sum(launch.count for launch in found) >= least or pieces == max(nocc):
             return _tiling(spins, nocc, blocks, naux, same, found, tf32)
     return None
 
@@ -344,6 +435,8 @@ def _tiling(
         bytes_out=sum(launch.count * launch.bytes_out for launch in launches),
         device_bytes=min(integrals, KEEP_BYTES) + largest,
         tf32=tf32,
+        naux=naux,
+        same=same,
     )
 
 

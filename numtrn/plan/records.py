@@ -41,6 +41,8 @@ class Plan:
         Why a kernel, in words and figures.
     shapes
         Of launches: "fine", or "few" of the ladder (`numtrn.plan.ladder`).
+    cores
+        Most cores that launches may be spread over; each tiling says how many it is.
     """
 
     request: Gemm | Contraction
@@ -54,6 +56,7 @@ class Plan:
     numpy_seconds: float | None
     reason: str
     shapes: str = "fine"
+    cores: int = 1
 
     @property
     def kernel(self) -> str:
@@ -94,6 +97,7 @@ class Plan:
             *(
                 f"  kernel    {tiling.kernel}, {tiling.launches} launch(es) of batch {tiling.batch}, "
                 f"{tiling.m} x {tiling.k} . {tiling.k} x {tiling.n}, {tiling.instructions:,} instructions"
+                + (f", on {tiling.cores} cores" if tiling.cores > 1 else "")
                 for tiling in self.tilings
             ),
             f"  target    {self.target}, {self.chip}",

@@ -108,6 +108,7 @@ class ContractionPlan:
     prediction: Prediction
     reason: str
     shapes: str = "fine"
+    cores: int = 1
 
     @property
     def plans(self) -> tuple[Plan, ...]:

@@ -78,6 +78,8 @@ class Tiling:
         cycles of a 16-bit operand.
     bytes_in, bytes_out
         Of one launch, host to device and back.
+    cores
+        Cores that the launches are spread over; see `numtrn.plan.cores`.
     """
 
     kernel: str
@@ -99,6 +101,7 @@ class Tiling:
     bytes_out: int
     transposes: int = 0
     turned_columns: int = 0
+    cores: int = 1
 
     @property
     def limbs(self) -> int:

@@ -1,8 +1,8 @@
-"""A few threads for host arithmetic that releases the GIL: run tasks, wait for all.
+"""A few threads for host arithmetic that releases the GIL, and one for each core that is driven.
 
 The pool is made when first needed, made anew in the child of a fork, and may be used by several threads at
 once. The caller works too, so that nothing waits for a thread that cannot come. What a task computes must not
-depend on who runs it.
+depend on who runs it. Threads of cores are those of one call.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-__all__ = ["ahead", "run", "thread_count"]
+import numpy as np
+
+__all__ = ["Once", "ahead", "merged", "run", "thread_count"]
 
 T = TypeVar("T")
 
@@ -140,3 +143,160 @@ def _done(function: Callable[[Any], T], item: Any) -> Future[T]:
     future: Future[T] = Future()
     future.set_result(function(item))
     return future
+
+
+# ---- One thread for each core ----
+
+
+def merged(iterators: Sequence[Generator[T, None, None]]) -> Generator[T, None, None]:
+    """What several generators give, each run by a thread of its own, as it comes.
+
+    Of each the results keep their order, and at most one waits. The first exception is raised, also the
+    caller's own or an interrupt's, when the others have ended what they were doing. Threads see the caller's
+    context and its NumPy error state.
+    """
+    if len(iterators) == 1:
+        yield from iterators[0]
+        return
+    channel: _Channel[T] = _Channel(len(iterators))
+    threads = [
+        threading.Thread(
+            target=copy_context().run, args=(_drive, iterator, channel, np.geterr()), name="numtrn"
+        )
+        for iterator in iterators
+    ]
+    started: list[threading.Thread] = []
+    try:
+        for thread in threads:
+            try:
+                thread.start()
+            except RuntimeError:  # at exit there are no new ones
+                break
+            started.append(thread)
+        for iterator in iterators[len(started) :]:
+            yield from iterator
+            channel.ended()
+        yield from channel.results()
+    finally:
+        channel.close()  # what an interrupted start has left runs nothing
+        for thread in started:
+            thread.join()
+
+
+def _drive(iterator: Generator[T, None, None], channel: _Channel[T], errors: Any) -> None:
+    """One thread: hand over what a generator gives until nobody wants it."""
+    if not channel.enter():
+        return
+    try:
+        with np.errstate(**errors):  # a thread's own until NumPy 2
+            for item in iterator:
+                if not channel.put(item):
+                    break
+            iterator.close()
+    except BaseException as error:
+        channel.fail(error)
+    else:
+        channel.ended()
+    finally:
+        channel.leave()
+
+
+class _Channel(Generic[T]):
+    """Hands results of several threads to one, which takes one from each at a time."""
+
+    def __init__(self, senders: int) -> None:
+        self._changed = threading.Condition()
+        self._items: deque[T] = deque()
+        self._room = self._left = senders
+        self._inside = 0
+        self._error: BaseException | None = None
+        self._closed = False
+
+    def enter(self) -> bool:
+        """A sender begins; False when it is not to."""
+        with self._changed:
+            self._inside += not self._closed
+            return not self._closed
+
+    def leave(self) -> None:
+        """It has ended what it was doing."""
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()
+
+    def put(self, item: T) -> bool:
+        """Hand over a result, when there is room; False when nobody takes any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._room)
+            if not self._closed:
+                self._items.append(item)
+                self._changed.notify_all()
+            return not self._closed
+
+    def ended(self) -> None:
+        """One of the senders has no more."""
+        with self._changed:
+            self._left -= 1
+            self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        """One of the senders failed, and the others need not go on."""
+        with self._changed:
+            self._error = self._error or error
+            self._closed = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nothing is taken any more; waits for all who have begun."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._inside)
+
+    def results(self) -> Iterator[T]:
+        """All of them; raises what a sender failed with."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._error or self._items or not self._left)
+                if self._error is not None:
+                    raise self._error
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+            del item
+
+
+class Once:
+    """Things made by whoever asks first; others who ask meanwhile wait for them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[Hashable, Future[Any]] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made for a key, or is made now; making must not wait for another key's maker.
+
+        Raises
+        ------
+        BaseException
+            What making it raised, to all who asked.
+        """
+        with self._lock:
+            future = self._made.get(key)
+            mine = future is None
+            if future is None:
+                future = self._made[key] = Future()
+        if mine:
+            try:
+                future.set_result(make())
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+        found: T = future.result()
+        return found
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._made

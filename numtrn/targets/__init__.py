@@ -46,12 +46,13 @@ _PROBLEMS: dict[str, Callable[[], str]] = {
 """Why each cannot be used; asked one by one, as looking at packages takes milliseconds."""
 
 
-def select(target: str, chip: str) -> Target:
+def select(target: str, chip: str, cores: int | None = None) -> Target:
     """The target that a block uses. On hardware its chip is the device's, where the driver tells it.
 
     ``"auto"`` takes Neuron hardware where it can be used, else the official simulator where the real
     ``nki`` is installed and ``NKI_SIMULATOR=1`` asks for it, else the embedded interpreter; with a
     `KernelFallbackWarning` where there is a device that cannot be used.
+    The interpreter has as many cores as are asked for, else one; any other target those that it sees.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def select(target: str, chip: str) -> Target:
             f"target={target!r} cannot be used: {problem}. "
             "target='interpreter' runs the same kernels anywhere"
         )
-    return _make(target, CHIPS[chip])
+    return _make(target, CHIPS[chip], cores)
 
 
 def _automatic() -> str:
@@ -86,7 +87,7 @@ def _automatic() -> str:
     return "interpreter"
 
 
-def _make(target: str, chip: Chip) -> Target:
+def _make(target: str, chip: Chip, cores: int | None) -> Target:
     if target == "neuron":
         from numtrn.targets.neuron import Neuron
 
@@ -97,4 +98,4 @@ def _make(target: str, chip: Chip) -> Target:
         return Simulator(chip)
     from numtrn.targets.interpreter import Interpreter
 
-    return Interpreter(chip)
+    return Interpreter(chip, cores or 1)

@@ -25,10 +25,13 @@ class Resident:
         What the target launches with: a device tensor, or an array where the target has no memory of its own.
     kernel
         Whose result it is; empty for what was placed.
+    hbm
+        Which memory it is in: `numtrn.machine.Chip.hbm_of` its core.
     """
 
     value: Any
     kernel: str = ""
+    hbm: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,10 +109,19 @@ class Counted:
 
 
 class Target(Protocol):
-    """Somewhere kernels run. A target carries data there and back; it decides nothing."""
+    """Somewhere kernels run. A target carries data there and back; it decides nothing.
+
+    Attributes
+    ----------
+    cores
+        Cores that this process drives there. Where there are several, `launch`, `keep` and `place` take
+        ``core=``, the number of one of them, and may be called by as many threads at once, each for a core of
+        its own. What a launch reads of the target must be in that core's memory.
+    """
 
     name: str
     chip: Chip
+    cores: int
 
     @property
     def counters(self) -> Counters:

@@ -5,11 +5,14 @@ Its wall times are an interpreter's; they say nothing about a device.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
+from threading import Lock
 from typing import Any
 
 from numtrn import interp
+from numtrn.errors import KernelError
 from numtrn.machine import Chip
 from numtrn.request import Array
 from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
@@ -24,12 +27,24 @@ def _kernel(name: str) -> Callable[..., Any]:
 
 
 class Interpreter:
-    """Runs kernels on `numtrn.interp` with the capacities and rules of one chip."""
+    """Runs kernels on `numtrn.interp` with the capacities and rules of one chip, on one core or on several.
+
+    Cores are run by the threads that launch on them. What lies in the memory of one pair of cores is refused
+    to the others, as on a device.
+
+    Attributes
+    ----------
+    launched
+        Launches on each core.
+    """
 
     name = "interpreter"
 
-    def __init__(self, chip: Chip) -> None:
+    def __init__(self, chip: Chip, cores: int = 1) -> None:
         self.chip = chip
+        self.cores = cores
+        self.launched: Counter[int] = Counter()
+        self._counting = Lock()
         self._counted = Counted()
 
     @property
@@ -37,26 +52,44 @@ class Interpreter:
         """What it ran; nothing moves, as it has no memory of its own."""
         return self._counted.now()
 
-    def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
+    def launch(
+        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int], core: int = 0
+    ) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
-        (result,) = self.keep(kernel, arrays, parameters)
+        (result,) = self.keep(kernel, arrays, parameters, *([core] if core else []))
         return self.fetch(result)
 
     def keep(
-        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
+        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int], core: int = 0
     ) -> tuple[Resident, ...]:
         """Run one kernel and keep its results; see `numtrn.targets.base.Target.keep`."""
+        hbm = self._hbm(core)
+        for resident in (array for array in arrays if isinstance(array, Resident)):
+            if resident.hbm != hbm:
+                raise KernelError(
+                    f"kernel {kernel} on core {core} reads what is in HBM {hbm}; got an operand in HBM "
+                    f"{resident.hbm}; place it there too"
+                )
         values = carried(arrays)
         run = interp.simulate(_kernel(kernel), (*values, *parameters), chip=self.chip)
         self._counted.launched(program_of(kernel, values, parameters))
+        with self._counting:
+            self.launched[core] += 1
         outputs = run.outputs if isinstance(run.outputs, tuple) else (run.outputs,)
-        return tuple(Resident(output, kernel) for output in outputs)
+        return tuple(Resident(output, kernel, hbm) for output in outputs)
 
-    def place(self, array: Array) -> Resident:
+    def place(self, array: Array, core: int = 0) -> Resident:
         """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""
-        return Resident(array)
+        return Resident(array, hbm=self._hbm(core))
 
     def fetch(self, resident: Resident) -> Array:
         """A kept result, which is an array already."""
         value: Array = resident.value
         return value
+
+    def _hbm(self, core: int) -> int:
+        if not 0 <= core < self.cores:
+            raise KernelError(
+                f"a core is a number from 0 to {self.cores - 1}; got {core}; ask for more cores="
+            )
+        return self.chip.hbm_of(core)

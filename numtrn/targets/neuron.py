@@ -66,6 +66,7 @@ class Neuron:
     """
 
     name = "neuron"
+    cores = 1
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip

@@ -39,6 +39,7 @@ class Simulator:
     """
 
     name = "simulator"
+    cores = 1
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
