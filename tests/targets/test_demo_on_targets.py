@@ -51,6 +51,7 @@ def test_every_result_is_the_interpreters(neuron_host, monkeypatch, way, molecul
     kind, target, launcher = WAYS[way]
     host = neuron_host(standin=None if has_torch() else True)
     monkeypatch.setenv("NUMTRN_LAUNCHER", launcher)
+    monkeypatch.setenv("NUMTRN_SHAPES", "few")  # on both, as on hardware
     expected_seen = traced(monkeypatch, Interpreter)
     expected = demo.run(data.load(molecule), target="interpreter", min_work=0, strict=True)
     got_seen = traced(monkeypatch, kind)
