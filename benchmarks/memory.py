@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
+import ml_dtypes
 import numpy as np
 
 import numtrn
@@ -32,7 +33,7 @@ from numtrn.machine import CHIPS, Chip
 from numtrn.plan.tiling import LOWER_RESULT
 from numtrn.plan.words import plane_count
 from numtrn.precision.fixed import result_words, word_bytes
-from numtrn.targets import Resident
+from numtrn.targets import Counters, Resident
 
 ALLOWED = 1.5
 """Most of host memory, in operands and result of the product."""
@@ -51,6 +52,11 @@ class Absent:
         self.chip = chip
         self.launches = 0
 
+    @property
+    def counters(self) -> Counters:
+        """What it did: launches alone."""
+        return Counters(launches=self.launches)
+
     def launch(self, kernel: str, arrays: Sequence[Any], parameters: Sequence[int]) -> Array:
         """A result of the shape and dtype that the kernel would give."""
         self.launches += 1
@@ -60,7 +66,7 @@ class Absent:
             return np.full((lhs.shape[1] * batch, 2), lhs.shape[0] / batch / 64, np.float32)
         batch, slices = parameters[:2]
         planes = slices if kernel == "sliced_gemm" else plane_count(slices) * parameters[4]
-        m, n = (operand.value[1] // planes for operand in arrays)
+        m, n = (operand.value.shape[1] // planes for operand in arrays)
         if parameters[-1] == LOWER_RESULT:
             (block_m, block_n), blocks = parameters[2:4], m // parameters[2]
             rows = batch * blocks * (blocks + 1) // 2 * block_m
@@ -74,8 +80,8 @@ class Absent:
         rows, columns = arrays[0].shape[0] // batch, arrays[0].shape[1] // word_bytes(slices)
         extent, k = (rows, columns) if transpose else (columns, rows)
         if kernel == "digit_planes":
-            return (Resident((batch * k, extent * slices)),)
-        planes = Resident((batch * k // depth[0], extent * plane_count(slices) * depth[0]))
+            return (Resident(_shaped(batch * k, extent * slices)),)
+        planes = Resident(_shaped(batch * k // depth[0], extent * plane_count(slices) * depth[0]))
         chunks, pairs = k // (128 * depth[0]), plane_count(slices) - slices
         return planes, Resident(np.zeros((batch * chunks * min(128, block), extent // block * pairs), "f4"))
 
@@ -83,6 +89,12 @@ class Absent:
         """Sums of squares, which certify anything."""
         squares: Array = resident.value
         return squares
+
+
+def _shaped(*shape: int) -> Array:
+    """Digit planes without memory."""
+    planes: Array = np.broadcast_to(np.zeros((), ml_dtypes.bfloat16), shape)
+    return planes
 
 
 def measured(size: int, absent: bool) -> dict[str, float]:

@@ -139,7 +139,10 @@ class Neuron:
     ) -> Hashable:
         """What a launch is compiled as, unless that or the device has failed for good."""
         gone = health.standing(self.name)
-        program = program_of(kernel, carried(arrays), parameters)
+        values = carried(arrays)
+        program = program_of(kernel, values, parameters)
+        if self.launcher == "torch":  # an operand that is given twice is one input of the graph
+            program = program, tuple(next(j for j, y in enumerate(values) if y is x) for x in values)
         known = gone or health.refused(self.name, program)
         if known is not None:
             raise type(known)(f"{known} (not tried again in this process)") from known
