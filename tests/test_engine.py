@@ -32,8 +32,8 @@ def forms(monkeypatch):
     taken = []
     fits = engine.KernelEngine._fits
 
-    def noted(self, t, planes):
-        taken.append(fits(self, t, planes))
+    def noted(self, t, planes, *more):
+        taken.append(fits(self, t, planes, *more))
         return taken[-1]
 
     monkeypatch.setattr(engine.KernelEngine, "_fits", noted)

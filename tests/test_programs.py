@@ -33,7 +33,7 @@ SECOND = """
 import sys
 from numtrn import api, data, demo
 from tests.test_programs import Compiling
-api.select = lambda target, chip: Compiling(chip)
+api.select = lambda target, chip, cores=None: Compiling(chip)
 session = demo.run(data.load(sys.argv[1]), min_work=0, strict=True).session
 print(len(session.programs), sum(call.cold for call in session.calls))
 """
@@ -52,8 +52,8 @@ class Compiling(Interpreter):
 def compiling_target(monkeypatch, tmp_path):
     """Blocks run on `Compiling`, with a cache of their own."""
     monkeypatch.setenv("NUMTRN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(api, "select", lambda target, chip: Compiling(chip))
-    monkeypatch.setattr(compiling, "select", lambda target, chip: Compiling(chip))
+    monkeypatch.setattr(api, "select", lambda target, chip, cores=None: Compiling(chip))
+    monkeypatch.setattr(compiling, "select", lambda target, chip, cores=None: Compiling(chip))
     programs._record.cache_clear()
     yield tmp_path
     programs._record.cache_clear()
