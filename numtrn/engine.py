@@ -32,7 +32,8 @@ from numtrn.request import Array, Structure, k_is_fast
 from numtrn.residency import Source, owner_of, place_name
 from numtrn.structured import STORED, STRUCTURES, multiply, solve
 from numtrn.targets import Resident, Target
-from numtrn.targets.programs import Program, program_of, record_of
+from numtrn.targets.base import Program, program_of
+from numtrn.targets.programs import record_of
 
 __all__ = ["KernelEngine", "group_of"]
 
@@ -74,6 +75,8 @@ class KernelEngine:
         How launches are cut.
     place_name
         What arrays call the memory of the target that its core has.
+    twins
+        As of the target: else planes of both sides of A A^T are made, so that few programs stay few.
     launches, bytes
         Kernel launches, and bytes moved to the target and back.
     saved
@@ -102,6 +105,7 @@ class KernelEngine:
         self._core = core
         self.hbm = target.chip.hbm_of(core)
         self.place_name = place_name(target.name, self.hbm)
+        self.twins = target.twins
         self.launched: Counter[int] = Counter()
         self.bytes = 0
         self.saved = 0
@@ -663,7 +667,8 @@ class _Planes:
         self._engine, self._t, self._sides = engine, t, (lhs, rhs)
         self.pieces, self.store = pieces, store
         alike = (t.m, t.block_m) == (t.n, t.block_n)
-        self._shared = alike and (structure == "syrk" or (structure == "herk" and lhs.parts == 1))
+        same = structure == "syrk" or (structure == "herk" and lhs.parts == 1)
+        self._shared = alike and same and engine.twins
         names = (("lhs", lhs), ("rhs", rhs))
         self._tilings = tuple(engine.cutting.planes(t, side, words.k_is_fast) for side, words in names)
         self._wanted = iter([self._of(piece) for piece in self.pieces])

@@ -16,6 +16,7 @@ from typing import Any
 
 from numtrn import cache as store
 from numtrn.machine import CHIPS, Chip
+from numtrn.targets.base import seen
 from numtrn.verdict import Subject, subject_of
 
 __all__ = ["LIMITS", "Figures", "Profile", "chip", "keep", "kept", "plausible"]
@@ -116,12 +117,12 @@ def chip(name: str, target: str) -> Chip:
     name
         Of the chip.
     target
-        Only ``"neuron"`` has a profile: times elsewhere are not a device's.
+        Only ``"neuron"`` has a profile: times elsewhere are not a device's. Its chip is as
+        `numtrn.targets.base.seen` says.
     """
-    published = CHIPS[name]
     if target != "neuron":
-        return published
-    about, launcher = subject_of(target, name), _launcher()
+        return CHIPS[name]
+    published, about, launcher = seen(CHIPS[name]), subject_of(target, name), _launcher()
     state = store.signature(_name(about, launcher))
     if state is None:
         return published

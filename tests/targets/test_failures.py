@@ -194,10 +194,10 @@ def test_the_codes_are_those_of_the_runtime():
 def test_what_is_unknown_is_a_kernel_error_all_the_same(hardware, monkeypatch):
     from numtrn.targets import launchers
 
-    def broken(self, kernel, values, parameters):
+    def broken(self, kernel, values, parameters, core):
         raise RuntimeError("something else")
 
-    for one in (launchers.NkiLauncher, launchers.TorchLauncher):
+    for one in launchers.LAUNCHERS.values():
         monkeypatch.setattr(one, "run", broken)
     with (
         numtrn.enabled(target="neuron", min_work=0, strict=True),
@@ -213,11 +213,11 @@ def test_what_is_unknown_is_tried_three_times_and_no_more(hardware, monkeypatch,
 
     tried = []
 
-    def broken(self, kernel, values, parameters):
+    def broken(self, kernel, values, parameters, core):
         tried.append(kernel)
         raise RuntimeError("something else")
 
-    for one in (launchers.NkiLauncher, launchers.TorchLauncher):
+    for one in launchers.LAUNCHERS.values():
         monkeypatch.setattr(one, "run", broken)
     with numtrn.enabled(target="neuron", min_work=0) as session:
         for _ in range(5):
