@@ -171,8 +171,8 @@ class NativeLauncher:
     def __init__(self) -> None:
         _one_core()
         _compiled_for_one_core()
-        importlib.import_module("torch_neuronx")  # registers the device; kernels need it in any case
-        self._torch = importlib.import_module("torch")
+        self._torch = importlib.import_module("torch")  # first, as PyTorch loads what registers devices
+        importlib.import_module("torch_neuronx")  # kernels need it (the overview's FAQ)
         self._cores = self._torch.accelerator.device_count()
 
     def send(self, array: Array, core: int) -> Any:
