@@ -135,6 +135,8 @@ class Machine:
         Logical NeuronCores that this process may use; None where that is not known.
     lnc
         Physical cores of a logical one, as the environment says or the chip defaults.
+    native
+        Whether torch-neuronx is TorchNeuron.
     """
 
     devices: tuple[Device, ...]
@@ -144,6 +146,7 @@ class Machine:
     environment: Mapping[str, str]
     cores: int | None
     lnc: int
+    native: bool = False
 
 
 def package(name: str) -> Package:
@@ -305,6 +308,7 @@ def machine(dev: str | None = None, sys_root: str | None = None) -> Machine:
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
         cores=_counted_cores(devices, lnc),
         lnc=lnc,
+        native=is_native(),
     )
 
 
