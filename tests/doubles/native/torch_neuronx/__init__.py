@@ -69,8 +69,9 @@ def _checked(index: int) -> int:
 class _State:
     """What a tensor of a device is: its value, where it is, and what became of its computation."""
 
-    def __init__(self, value: Any, index: int, failure: Exception | None = None) -> None:
-        self.value, self.index, self.failure = value, index, failure
+    def __init__(self, value: Any, index: int) -> None:
+        self.value, self.index = value, index
+        self.failure: Exception | None = None
         self.nbytes = to_array(value).nbytes
         double.device.allocate(self.nbytes)
         weakref.finalize(self, double.device.release, self.nbytes).atexit = False
@@ -120,14 +121,16 @@ def _launched(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     arrays, named = [plain(value) for value in args], {name: plain(value) for name, value in kwargs.items()}
     double.device.compile(kernel.program(tuple(arrays), named), kernel.__name__)
     outputs = double.compute(kernel.inner(), arrays, named, kernel.target())
+    made = [_State(from_array(output), index) for output in outputs]
     failure = next((state.failure for state in states if state.failure), None)
     if failure is None:
         try:
             double.device.execute(kernel.__name__, index)
         except double.RuntimeFailure as problem:
             failure = problem
-    given = tuple(NeuronTensor(_State(from_array(output), index, failure)) for output in outputs)
-    return given if len(given) > 1 else given[0]
+    for state in made:
+        state.failure = failure
+    return NeuronTensor(made[0]) if len(made) == 1 else tuple(map(NeuronTensor, made))
 
 
 def _state(tensor: Any) -> _State:
