@@ -52,7 +52,8 @@ def select(target: str, chip: str, cores: int | None = None) -> Target:
     ``"auto"`` takes Neuron hardware where it can be used, else the official simulator where the real
     ``nki`` is installed and ``NKI_SIMULATOR=1`` asks for it, else the embedded interpreter; with a
     `KernelFallbackWarning` where there is a device that cannot be used.
-    The interpreter has as many cores as are asked for, else one; any other target those that it sees.
+    The interpreter has as many cores as are asked for, else one; hardware one, unless more are asked for and
+    seen; the simulator one.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def _make(target: str, chip: Chip, cores: int | None) -> Target:
     if target == "neuron":
         from numtrn.targets.neuron import Neuron
 
-        return Neuron(CHIPS[detect.device_chip() or chip.name])
+        return Neuron(CHIPS[detect.device_chip() or chip.name], cores)
     if target == "simulator":
         from numtrn.targets.simulator import Simulator
 

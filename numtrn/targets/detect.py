@@ -22,12 +22,15 @@ __all__ = [
     "Work",
     "device_chip",
     "device_identity",
+    "is_native",
     "logical_cores",
     "machine",
+    "native_problem",
     "neuron_devices",
     "nki_problem",
     "package",
     "torch_problem",
+    "visible_cores",
     "work",
 ]
 
@@ -132,6 +135,8 @@ class Machine:
         Logical NeuronCores that this process may use; None where that is not known.
     lnc
         Physical cores of a logical one, as the environment says or the chip defaults.
+    native
+        Whether torch-neuronx is TorchNeuron.
     """
 
     devices: tuple[Device, ...]
@@ -141,6 +146,7 @@ class Machine:
     environment: Mapping[str, str]
     cores: int | None
     lnc: int
+    native: bool = False
 
 
 def package(name: str) -> Package:
@@ -155,6 +161,8 @@ def package(name: str) -> Package:
             version=None,
             problem=f"{name} is not installed; install {wanted} from AWS's Neuron package index",
         )
+    if name == "torch-neuronx" and is_native():
+        needed = "0"  # the beta has versions of its own
     if _release(version) < _release(needed) or not _importable(name):
         return Package(name=name, version=version, problem=_unusable(name, version, needed))
     return Package(name=name, version=version, problem="")
@@ -186,8 +194,44 @@ def nki_problem() -> str:
     return package("nki").problem
 
 
+def is_native() -> bool:
+    """Whether the installed torch-neuronx is TorchNeuron, and not the one of torch_xla, which has its name.
+
+    TorchNeuron registers its device by itself, as PyTorch lets packages that declare an entry point in the
+    group "torch.backends" (``aws-neuron/aws-neuron-sdk: frameworks/torch/pytorch-native-overview.rst``, FAQ;
+    ``frameworks/torch/about/index.rst``).
+    """
+    try:
+        found = metadata.distribution("torch-neuronx").entry_points
+    except metadata.PackageNotFoundError:
+        return False
+    return any(entry.group == "torch.backends" for entry in found)
+
+
+NATIVE_TORCH = (2, 10)
+"""The first PyTorch that TorchNeuron is for (``frameworks/torch/about/index.rst``)."""
+
+
+def native_problem() -> str:
+    """Why kernels cannot be launched with tensors of TorchNeuron, beside nki; or an empty string."""
+    torch, neuronx = package("torch"), package("torch-neuronx")
+    found = [one.problem for one in (torch, neuronx) if one.problem]
+    if found:
+        return "; ".join(found)
+    if not is_native():
+        return (
+            f"torch-neuronx {neuronx.version} is the one of torch_xla, and not TorchNeuron, which is a "
+            "closed beta; NUMTRN_LAUNCHER=torch launches with torch_xla"
+        )
+    if _release(torch.version or "") < NATIVE_TORCH:
+        return f"TorchNeuron is for torch>=2.10; torch {torch.version} is installed"
+    return ""
+
+
 def torch_problem() -> str:
-    """Why kernels cannot be launched with device tensors of torch, beside nki; or an empty string."""
+    """Why kernels cannot be launched with device tensors of torch_xla, beside nki; or an empty string."""
+    if is_native():
+        return "torch-neuronx is TorchNeuron, without torch_xla; NUMTRN_LAUNCHER=native launches with it"
     problems = [package(name).problem for name in ("torch", "torch-xla", "torch-neuronx")]
     found = [problem for problem in problems if problem]
     if found:
@@ -262,8 +306,9 @@ def machine(dev: str | None = None, sys_root: str | None = None) -> Machine:
         packages={name: package(name) for name in PACKAGES},
         programs={name: program(name) for name in PROGRAMS},
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
-        cores=_visible_cores(devices, lnc),
+        cores=_counted_cores(devices, lnc),
         lnc=lnc,
+        native=is_native(),
     )
 
 
@@ -291,7 +336,12 @@ def logical_cores(chip: str | None) -> int:
     return 1 if chip in (None, "trn1") else 2
 
 
-def _visible_cores(devices: tuple[Device, ...], lnc: int) -> int | None:
+def visible_cores() -> int | None:
+    """Physical cores that this process may use, one to a logical core; None where that is not known."""
+    return _counted_cores(tuple(_device(file, SYS) for file in neuron_devices()), 1)
+
+
+def _counted_cores(devices: tuple[Device, ...], lnc: int) -> int | None:
     """Logical cores of this process: visible ones go before their number, of which 0 means all.
 
     ``aws-neuron/aws-neuron-sdk: neuron-runtime/guides/configuration-guide.rst``.
