@@ -8,6 +8,7 @@ work counted, and what it raises told apart (`numtrn.targets.failures`); what ca
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections import deque
 from collections.abc import Hashable, Sequence
@@ -79,6 +80,7 @@ class Neuron:
         several = launchers.LAUNCHERS[self.launcher].several and (cores or 1) > 1
         self.cores = min(cores or 1, detect.visible_cores() or cores or 1) if several else 1
         self._started: launchers.Launcher | None = None
+        self._starting = threading.Lock()
         self._counted = Counted()
         self._recent: deque[tuple[str, weakref.ref[Any]]] = deque(maxlen=RECENT)
 
@@ -162,18 +164,21 @@ class Neuron:
         return program
 
     def _launcher(self, kernel: str) -> launchers.Launcher:
-        if self._started is None:
-            gone = health.standing(self.name)
-            if gone is not None:
-                raise type(gone)(f"{gone} (not tried again in this process)") from gone
-            found = launchers.problem(self.launcher)
-            if found:
-                raise TargetUnavailableError(f"target='neuron' cannot be used: {found}")
-            try:
-                self._started = launchers.LAUNCHERS[self.launcher]()
-            except Exception as raw:
-                self._failed(raw, kernel)
-                raise
+        with self._starting:
+            return self._started or self._start(kernel)
+
+    def _start(self, kernel: str) -> launchers.Launcher:
+        gone = health.standing(self.name)
+        if gone is not None:
+            raise type(gone)(f"{gone} (not tried again in this process)") from gone
+        found = launchers.problem(self.launcher)
+        if found:
+            raise TargetUnavailableError(f"target='neuron' cannot be used: {found}")
+        try:
+            self._started = launchers.LAUNCHERS[self.launcher]()
+        except Exception as raw:
+            self._failed(raw, kernel)
+            raise
         return self._started
 
     def _failed(self, raw: Exception, kernel: str, program: Hashable | None = None) -> None:
