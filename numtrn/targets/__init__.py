@@ -52,6 +52,7 @@ def select(target: str, chip: str, cores: int | None = None) -> Target:
     ``"auto"`` takes Neuron hardware where it can be used, else the official simulator where the real
     ``nki`` is installed and ``NKI_SIMULATOR=1`` asks for it, else the embedded interpreter; with a
     `KernelFallbackWarning` where there is a device that cannot be used.
+    With ``NEURON_LOGICAL_NC_CONFIG=2`` launches are of two physical cores each, on any target.
     The interpreter has as many cores as are asked for, else one; any other target those that it sees.
 
     Raises
@@ -61,13 +62,13 @@ def select(target: str, chip: str, cores: int | None = None) -> Target:
     """
     if target == "auto":
         target = _automatic()
-    problem = _PROBLEMS[target]()
+    problem = _PROBLEMS[target]() or ("" if target == "neuron" else detect.lnc_problem(chip))
     if problem:
         raise TargetUnavailableError(
             f"target={target!r} cannot be used: {problem}. "
             "target='interpreter' runs the same kernels anywhere"
         )
-    return _make(target, CHIPS[chip], cores)
+    return _make(target, CHIPS[chip].of_cores(detect.launch_cores()), cores)
 
 
 def _automatic() -> str:
@@ -91,7 +92,7 @@ def _make(target: str, chip: Chip, cores: int | None) -> Target:
     if target == "neuron":
         from numtrn.targets.neuron import Neuron
 
-        return Neuron(CHIPS[detect.device_chip() or chip.name])
+        return Neuron(CHIPS[detect.device_chip() or chip.name].of_cores(chip.lnc))
     if target == "simulator":
         from numtrn.targets.simulator import Simulator
 

@@ -6,7 +6,7 @@ Its wall times are an interpreter's; they say nothing about a device.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -22,15 +22,16 @@ __all__ = ["Interpreter"]
 
 
 @cache
-def _kernel(name: str) -> Callable[..., Any]:
-    return load_kernel(name, interp.modules)
+def _kernel(name: str, lnc: int = 1) -> Any:
+    kernel: Any = load_kernel(name, interp.modules)
+    return kernel[lnc]
 
 
 class Interpreter:
     """Runs kernels on `numtrn.interp` with the capacities and rules of one chip, on one core or on several.
 
-    Cores are run by the threads that launch on them. What lies in the memory of one pair of cores is refused
-    to the others, as on a device.
+    Cores are run by the threads that launch on them, and of a logical core of two the two by threads of their
+    own. What lies in the memory of one pair of cores is refused to the others, as on a device.
 
     Attributes
     ----------
@@ -71,7 +72,7 @@ class Interpreter:
                     f"{resident.hbm}; place it there too"
                 )
         values = carried(arrays)
-        run = interp.simulate(_kernel(kernel), (*values, *parameters), chip=self.chip)
+        run = interp.simulate(_kernel(kernel, self.chip.lnc), (*values, *parameters), chip=self.chip)
         self._counted.launched(program_of(kernel, values, parameters))
         with self._counting:
             self.launched[core] += 1

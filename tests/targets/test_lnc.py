@@ -1,0 +1,63 @@
+"""NEURON_LOGICAL_NC_CONFIG=2 on doubles, which refuse launches of other cores than the runtime was told."""
+
+import numpy as np
+import pytest
+
+import numtrn
+from numtrn.targets import simulator
+from numtrn.targets.launchers import jitted
+from tests.targets.test_launchers import CALLS, bits, computed
+
+KINDS = ("float64", "float32", "syrk", "resident")
+
+
+@pytest.fixture
+def two(monkeypatch):
+    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", "2")
+
+
+@pytest.mark.parametrize("call", KINDS)
+def test_every_launch_is_of_two_cores(hardware, two, call):
+    expected, _ = computed("interpreter", CALLS[call])
+    got, session = computed("neuron", CALLS[call])
+    assert np.array_equal(bits(got), bits(expected))
+    assert session.counts["kernel"] >= 1
+    assert hardware.lnc == 2
+    assert len(hardware.launched) == sum(one.launches for one in session.calls) > 0
+
+
+def test_without_the_variable_it_is_one(hardware):
+    computed("neuron")
+    assert hardware.lnc == 1
+
+
+def test_graphs_are_compiled_for_as_many(hardware, two, launcher, monkeypatch):
+    """The double of torch_xla refuses graphs of another number; flags that ask for it are the caller's."""
+    monkeypatch.setenv("NEURON_CC_FLAGS", "-O1 --lnc=1")
+    if launcher == "nki":
+        computed("neuron")
+        return
+    with pytest.raises(numtrn.KernelError, match="lnc"):
+        computed("neuron")
+
+
+def test_the_simulator_runs_two_cores(neuron_host, monkeypatch):
+    host = neuron_host(torch=False)
+    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", "2")
+    monkeypatch.delenv("NUMTRN_LAUNCHER", raising=False)
+    asked = []
+    monkeypatch.setattr(simulator, "jitted", lambda name, lnc: asked.append(lnc) or jitted(name, lnc))
+    expected, _ = computed("interpreter", CALLS["float64"], chip="trn3")
+    got, session = computed("simulator", CALLS["float64"], chip="trn3")
+    assert np.array_equal(bits(got), bits(expected))
+    assert session.counts["kernel"] == 1
+    assert len(host.device.simulated) == session.counters.launches
+    assert set(asked) == {2}
+
+
+def test_trn1_has_no_such_cores(neuron_host, monkeypatch):
+    neuron_host(chip="trn1", torch=False)
+    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", "2")
+    monkeypatch.setenv("NUMTRN_LAUNCHER", "nki")
+    with pytest.raises(numtrn.TargetUnavailableError, match="joins pairs of cores, which trn1 does not"):
+        numtrn.enabled(target="neuron")
