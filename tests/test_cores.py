@@ -13,7 +13,7 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.blas import dsyrk, dtrmm, strsm
 
 import numtrn
-from numtrn import engine, mp2
+from numtrn import mp2
 from numtrn.errors import KernelError
 from numtrn.machine import CHIPS
 from numtrn.plan import ladder, tiling, words
@@ -306,7 +306,7 @@ def test_planes_that_do_not_fit_are_made_again(small_launches, monkeypatch):
     rng = np.random.default_rng(11)
     a, b = rng.standard_normal((200, 200)), rng.standard_normal((200, 200))
     kept, call = on_cores(3, np.matmul, a, b)
-    monkeypatch.setattr(engine, "KEEP_BYTES", 0)
+    monkeypatch.setattr("numtrn.engine.products.KEEP_BYTES", 0)
     again, more = on_cores(3, np.matmul, a, b)
     assert kept.tobytes() == again.tobytes()
     assert more.launches > call.launches

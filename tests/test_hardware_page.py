@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from numtrn import cli, demo
+from numtrn import cli, compiling, demo
 from numtrn.doctor import measure
 from numtrn.doctor.diagnosis import RELEASES
 from numtrn.machine import CHIPS
@@ -27,7 +27,7 @@ def parsed(*_, **__):
 
 def test_there_are_all_of_them():
     said = {line.partition("-m numtrn ")[2].split()[0] for line in OURS}
-    assert said == {"doctor", "demo"}
+    assert said == {"doctor", "demo", "compile"}
     assert any("--probe --report" in line for line in OURS)
 
 
@@ -42,6 +42,8 @@ def test_every_command_of_ours_parses(line, monkeypatch):
         monkeypatch.setattr(demo, "run", parsed)
         with pytest.raises(Parsed):
             demo.main(arguments[1:])
+    elif arguments[0] == "compile":
+        assert compiling._parser().parse_args(arguments[1:]).what == "mp2"
     else:
         known = cli._parser().parse_args(arguments)
         assert known.command == arguments[0]

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.linalg.blas import sgemm
 
 import numtrn
-from numtrn import engine as engines
 from numtrn import launch
 from numtrn.engine import KernelEngine
 from numtrn.machine import CHIPS
@@ -120,7 +119,7 @@ def test_pieces_of_aligned_operands(fast, monkeypatch):
 
 def test_views_take_nothing_of_what_is_kept(monkeypatch):
     monkeypatch.setattr("numtrn.plan.tiling.GEMM_LIMIT", (128, 2048, 128))
-    monkeypatch.setattr(engines, "PACK_BYTES", 4 * 128 * 128)
+    monkeypatch.setattr("numtrn.engine.packing.PACK_BYTES", 4 * 128 * 128)
     a, b = drawn(1, 384, 128, 250, (True, True))
     made = KernelEngine(Interpreter(CHIPS["trn2"]))
     assert_product(made.product(a, b, "float32"), a, b)

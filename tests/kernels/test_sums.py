@@ -206,7 +206,7 @@ def test_chunks_that_end_on_a_diagonal_are_asked_for():
 
 @pytest.mark.parametrize("kept", [0, 2**40])
 def test_nothing_kept_gives_the_same(kept, monkeypatch):
-    monkeypatch.setattr("numtrn.engine.KEEP_BYTES", kept)
+    monkeypatch.setattr("numtrn.engine.products.KEEP_BYTES", kept)
     monkeypatch.setattr(plan, "LIMITS", ((128, 256, 128),))
     lhs, rhs = (Digits(digits_of("random", (2, 1, 150, 300, 7), seed)) for seed in (0, 1))
     assert set(groups_of_exact(lhs, rhs)) == {8}
