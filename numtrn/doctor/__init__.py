@@ -154,7 +154,7 @@ def _settings() -> list[str]:
     try:
         options = from_environment()
         target = select("auto", options.chip).name
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, TargetUnavailableError) as problem:
         return [f"the environment holds a wrong setting: {problem}"]
     return [f"{options}", f"target='auto' takes the {target} here"]
 

@@ -62,12 +62,15 @@ def select(target: str, chip: str, cores: int | None = None) -> Target:
     """
     if target == "auto":
         target = _automatic()
-    problem = _PROBLEMS[target]() or ("" if target == "neuron" else detect.lnc_problem(chip))
+    problem = _PROBLEMS[target]()
     if problem:
         raise TargetUnavailableError(
             f"target={target!r} cannot be used: {problem}. "
             "target='interpreter' runs the same kernels anywhere"
         )
+    problem = "" if target == "neuron" else detect.lnc_problem(chip)  # the device's chip is another matter
+    if problem:
+        raise TargetUnavailableError(f"target={target!r} cannot be used: {problem}")
     return _make(target, CHIPS[chip].of_cores(detect.launch_cores()), cores)
 
 
