@@ -309,8 +309,8 @@ def _planned(tiling: Tiling, chip: Chip) -> float:
 def _clock(tiling: Tiling, chip: Chip) -> float:
     """The same by the clock."""
     operands = [of_shape(array.shape, array.dtype) for array in _operands(tiling)]
-    kernel = load_kernel(tiling.kernel, modules)
-    return time_kernel(kernel, (*operands, *tiling.parameters), chip).total_ns * 1e-9
+    kernel: Any = load_kernel(tiling.kernel, modules)
+    return time_kernel(kernel[chip.lnc], (*operands, *tiling.parameters), chip).total_ns * 1e-9
 
 
 def _factors(kernels: Sequence[KernelTime], chip: Chip) -> dict[str, float]:
