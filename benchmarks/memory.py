@@ -48,6 +48,7 @@ class Absent:
 
     name = "interpreter"
     cores = 1
+    twins = True
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip

@@ -55,8 +55,8 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
 
     cores : int or None, default None
         Most NeuronCores that the launches of one call are spread over; results are the same bits for any
-        number. None: all that the target sees, on hardware as many of them as are predicted to be faster;
-        the interpreter has one.
+        number. None: one. On hardware as many of them are used as are there and are predicted to be faster,
+        where the launcher reaches several (TorchNeuron).
 
     Raises
     ------

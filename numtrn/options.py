@@ -56,7 +56,7 @@ class Options:
         ``"few"``: launches have shapes of a short list, so that few programs are compiled. ``"fine"``: each
         has the shape that suits the call. None: few where the target compiles, else fine.
     cores
-        Most cores that a call is spread over. None: all that the target sees; of the interpreter one.
+        Most cores that a call is spread over, of those that the target sees. None: one.
     lnc
         Physical cores that run each launch together; the target says it (`on`), and no argument does.
     """
@@ -170,10 +170,7 @@ about-neuron/arch/neuron-features/logical-neuroncore-config.rst``)."""
 def _cores(value: Any, where: str) -> int | None:
     if value is None or value in ("none", "None"):
         return None
-    rule = (
-        f"{where} takes a whole number of cores from 1 to {MOST_CORES}, or None (all that the target sees); "
-        f"got {value!r}"
-    )
+    rule = f"{where} takes a whole number of cores from 1 to {MOST_CORES}, or None (one); got {value!r}"
     if isinstance(value, bool):
         raise TypeError(rule)
     cores = _whole(value, rule)

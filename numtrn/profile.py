@@ -17,9 +17,10 @@ from typing import Any
 from numtrn import cache as store
 from numtrn.machine import CHIPS, Chip
 from numtrn.targets import detect
+from numtrn.targets.base import seen
 from numtrn.verdict import Subject, subject_of
 
-__all__ = ["LIMITS", "Figures", "Profile", "chip", "keep", "kept", "plausible", "way"]
+__all__ = ["LIMITS", "Figures", "Profile", "chip", "keep", "kept", "plausible", "published", "way"]
 
 LIMITS: dict[str, tuple[float, float]] = {
     "launch_seconds": (0.0, 10.0),
@@ -107,6 +108,11 @@ def kept(target: str, chip: str, launcher: str) -> tuple[Profile | None, str]:
 _known: dict[tuple[Subject, str], tuple[tuple[int, ...], Chip]] = {}
 
 
+def published(name: str, target: str) -> Chip:
+    """Published facts of a chip for plans on a target; see `numtrn.targets.base.seen`."""
+    return seen(CHIPS[name]) if target == "neuron" else CHIPS[name]
+
+
 def chip(name: str, target: str) -> Chip:
     """Facts of a chip for plans on a target: those of this machine's profile, else published ones.
 
@@ -119,17 +125,17 @@ def chip(name: str, target: str) -> Chip:
     target
         Only ``"neuron"`` has a profile: times elsewhere are not a device's.
     """
-    published = CHIPS[name]
+    facts = published(name, target)
     if target != "neuron":
-        return published
+        return facts
     about, launcher = subject_of(target, name), way(_launcher(), detect.launch_cores())
     state = store.signature(_name(about, launcher))
     if state is None:
-        return published
+        return facts
     known = _known.get((about, launcher))
     if known is None or known[0] != state:
         profile, _ = kept(target, name, launcher)
-        used = published if profile is None else profile.figures.applied(published, profile.when)
+        used = facts if profile is None else profile.figures.applied(facts, profile.when)
         known = _known[about, launcher] = state, used
     return known[1]
 

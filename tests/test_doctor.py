@@ -191,8 +191,7 @@ def test_the_placeholder_of_nki_on_a_host(host, says):
         f"         do:  uninstall it, and install nki>=0.3.0 from {STEP}",
         *HEALTHY[2:5],
         "note     no launcher can be used: kernels run on the interpreter",
-        "         why: target='neuron' needs nki, alone or with torch_xla, and what stands above is"
-        " in its way",
+        "         why: target='neuron' needs nki, alone or with PyTorch, and what stands above is in its way",
         "         do:  deal with the problems above, the first one first",
         HEALTHY[-1],
     ]
@@ -260,6 +259,75 @@ def test_the_library_of_the_device_is_not_on_path(host, says):
         f"         do:  to keep them on the device install torch-neuronx from {STEP}",
         HEALTHY[-1],
     ]
+
+
+TORCHNEURON = [
+    *HEALTHY[:3],
+    "ok       torch-neuronx 2.10.1 (TorchNeuron)",
+    HEALTHY[4],
+    "ok       launcher native: device tensors of TorchNeuron, which stay on the device",
+    HEALTHY[-1],
+]
+
+
+def native(torch="2.10.0", **how):
+    """A host with TorchNeuron, which asks no program on PATH for anything."""
+    versions = {**RIGHT, "torch-neuronx": "2.10.1", "torch": torch}
+    return {"native": True, "programs": (), "versions": versions, **how}
+
+
+def test_a_healthy_host_with_torchneuron(host, says):
+    host(**native())
+    found, status, printed = says()
+    assert found == TORCHNEURON
+    assert status == 0
+    assert "target='auto' takes the neuron here" in printed
+
+
+def test_torchneuron_beside_an_older_pytorch(host, says):
+    host(**native(torch="2.9.0"))
+    found, _, _ = says()
+    assert found[5:] == [
+        "note     TorchNeuron is for torch>=2.10; torch 2.9.0 is installed",
+        "         why: kernels cannot be launched with its tensors, the way that keeps operands on the"
+        " device",
+        "         do:  install the PyTorch that this TorchNeuron was made for",
+        "note     launcher nki: kernels are called with NumPy arrays",
+        "         why: operands and results cross the link with every launch",
+        "         do:  to keep them on the device, deal with TorchNeuron first, above",
+        HEALTHY[-1],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "installed", "why"),
+    [
+        (
+            "torch",
+            True,
+            "torch-neuronx is TorchNeuron, without torch_xla; NUMTRN_LAUNCHER=native launches with it",
+        ),
+        (
+            "native",
+            False,
+            "torch-neuronx 2.9.0.2.15.32035 is the one of torch_xla, and not TorchNeuron, which is a closed"
+            " beta; NUMTRN_LAUNCHER=torch launches with torch_xla",
+        ),
+    ],
+)
+def test_the_launcher_of_the_other_torch_neuronx(host, says, monkeypatch, asked, installed, why):
+    host(**(native() if installed else {}))
+    monkeypatch.setenv("NUMTRN_LAUNCHER", asked)
+    found, _, printed = says()
+    usable = "native" if installed else "torch"
+    assert found[5:] == [
+        f"problem  NUMTRN_LAUNCHER={asked} cannot be used: {why}",
+        "         why: no other launcher is tried when one is asked for, so target='neuron' has no way to"
+        " launch",
+        f"         do:  unset NUMTRN_LAUNCHER; {usable} can be used",
+        HEALTHY[-1],
+    ]
+    assert "target='auto' takes the interpreter here" in printed
 
 
 def test_logical_cores_that_do_not_fit(host, says, monkeypatch):
@@ -619,11 +687,11 @@ def small(monkeypatch):
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("launcher", ["nki", "torch"])
+@pytest.mark.parametrize("launcher", ["nki", "torch", "native"])
 def test_a_probe_of_a_device_keeps_its_profile_and_writes_a_report(
     host, says, monkeypatch, tmp_path, launcher
 ):
-    device = host().device
+    device = host(**(native() if launcher == "native" else {})).device
     monkeypatch.setenv("NUMTRN_LAUNCHER", launcher)
     monkeypatch.setenv("NEURON_CC_FLAGS", f"--cache_dir=/home/{getpass.getuser()}/cache --lnc=1")
     file = tmp_path / "report.json"

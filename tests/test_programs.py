@@ -22,9 +22,11 @@ from numtrn.plan.programs import programs_of
 from numtrn.plan.tiling import MAX_INSTRUCTIONS
 from numtrn.plan.words import LONG, tile_least
 from numtrn.request import Gemm, Mp2
-from numtrn.targets import programs
+from numtrn.targets import launchers, programs
 from numtrn.targets.interpreter import Interpreter
+from tests.doubles.fixtures import neuron_host  # noqa: F401
 from tests.precision import oracle
+from tests.targets.conftest import usable
 
 MOST = 12
 """Programs of the demo; issue 8."""
@@ -91,6 +93,40 @@ def test_the_demo_compiles_at_most_twelve_programs(compiling_target):
     assert sum(cold(result.session) for result in results) == len(launched) <= MOST
     programs._record.cache_clear()  # as a new process finds it
     assert all(program in programs.record_of(Compiling()) for program in launched)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", launchers.LAUNCHERS)
+def test_the_demo_compiles_at_most_twelve_programs_by_every_launcher(
+    neuron_host,  # noqa: F811
+    monkeypatch,
+    launcher,
+):
+    host = neuron_host(**usable(launcher))
+    monkeypatch.setenv("NUMTRN_LAUNCHER", launcher)
+    results = [demo.run(data.load(name), target="neuron", min_work=0, strict=True) for name in data.MOLECULES]
+    assert all(result.difference <= 1e-9 for result in results)
+    print(launcher, len(host.device.compiled), [str(result.session.counters) for result in results])
+    assert 5 < len(host.device.compiled) <= MOST
+
+
+@pytest.mark.parametrize("launcher", launchers.LAUNCHERS)
+def test_planes_of_both_sides_are_the_same_where_that_is_no_other_program(
+    neuron_host,  # noqa: F811
+    monkeypatch,
+    launcher,
+):
+    host = neuron_host(**usable(launcher))
+    monkeypatch.setenv("NUMTRN_LAUNCHER", launcher)
+    a, b = np.random.default_rng(3).standard_normal((2, 100, 120))
+    with numtrn.enabled(target="neuron", min_work=0, strict=True) as session:
+        a @ b.T
+        compiled = len(host.device.compiled)
+        square = a @ a.T
+    assert np.array_equal(square, square.T)
+    assert len(host.device.compiled) == compiled, "the products of A B^T"
+    assert host.device.launched[-3:].count("digit_planes") == (2 if launcher == "torch" else 1)
+    assert session.counts["kernel"] == 2
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,8 @@ def _packages(machine: Machine) -> Iterator[Diagnosis]:
     for name, why in WITHOUT.items():
         package, needed = machine.packages[name], f"{name}>={detect.PLACEHOLDERS[name]}"
         if not package.problem:
-            yield Diagnosis("ok", f"{name} {package.version}")
+            of_torch = " (TorchNeuron)" if name == "torch-neuronx" and machine.native else ""
+            yield Diagnosis("ok", f"{name} {package.version}{of_torch}")
         elif package.version is not None:
             yield Diagnosis(
                 "problem",
@@ -191,7 +192,8 @@ def _release(machine: Machine) -> Iterator[Diagnosis]:
         )
         return
     yield from _mismatch(machine.packages["neuronx-cc"], release.compiler, release, "problem")
-    yield from _mismatch(machine.packages["torch-neuronx"], release.torch, release, "note")
+    if not machine.native:  # whose versions are not public
+        yield from _mismatch(machine.packages["torch-neuronx"], release.torch, release, "note")
     if machine.driver is not None and _numbers(machine.driver) < _numbers(release.driver):
         yield Diagnosis(
             "note",
@@ -223,7 +225,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _library(machine: Machine) -> Iterator[Diagnosis]:
     """``archive/appnotes/torch-neuronx/introducing-pytorch-2-7.rst``."""
-    installed = _is_real(machine.packages["torch-neuronx"])
+    installed = _is_real(machine.packages["torch-neuronx"]) and not machine.native
     if installed and machine.programs["libneuronpjrt-path"] is None:
         beside = Path(sys.executable).parent
         there = (beside / "libneuronpjrt-path").exists()
@@ -245,10 +247,12 @@ def _visible(machine: Machine) -> Iterator[Diagnosis]:
     """``neuron-runtime/guides/configuration-guide.rst``: an index or an inclusive range."""
     asked = machine.environment.get("NEURON_RT_VISIBLE_CORES")
     counts = [device.cores for device in machine.devices]
-    total = None if None in counts or not counts else sum(n or 0 for n in counts)  # launches are of one each
+    each = 2 if machine.environment.get("NEURON_LOGICAL_NC_CONFIG") == "2" else 1
+    total = None if None in counts or not counts else sum(n or 0 for n in counts) // each
     if asked is None:
         if total:
-            yield Diagnosis("ok", f"{total} NeuronCores for launches of one physical core each, all visible")
+            size = "two physical cores" if each == 2 else "one physical core"
+            yield Diagnosis("ok", f"{total} NeuronCores for launches of {size} each, all visible")
         return
     wanted = _cores(asked)
     there = f"0-{total - 1}" if total else "those that neuron-ls lists"
@@ -329,6 +333,18 @@ def _simulating(machine: Machine) -> Iterator[Diagnosis]:
 # ---- What would be taken ----
 
 
+def _native(machine: Machine) -> Iterator[Diagnosis]:
+    """``frameworks/torch/about/index.rst``: TorchNeuron from PyTorch 2.10 on."""
+    problem = detect.native_problem() if machine.native else ""
+    if problem:
+        yield Diagnosis(
+            "note",
+            problem,
+            "kernels cannot be launched with its tensors, the way that keeps operands on the device",
+            "install the PyTorch that this TorchNeuron was made for",
+        )
+
+
 def _launcher(machine: Machine) -> Iterator[Diagnosis]:
     try:
         name = neuron.chosen()
@@ -342,25 +358,45 @@ def _launcher(machine: Machine) -> Iterator[Diagnosis]:
         return
     if not machine.devices:
         return
+    asked = os.environ.get(neuron.VARIABLE, "")
     if launchers.problem(name):
-        yield Diagnosis(
-            "note",
-            "no launcher can be used: kernels run on the interpreter",
-            "target='neuron' needs nki, alone or with torch_xla, and what stands above is in its way",
-            "deal with the problems above, the first one first",
-        )
-    elif name == "nki" and not os.environ.get(neuron.VARIABLE):
+        yield _unusable(asked) if asked else NO_LAUNCHER
+    elif name == "nki" and not asked:
         yield Diagnosis(
             "note",
             "launcher nki: kernels are called with NumPy arrays",
             "operands and results cross the link with every launch",
-            f"to keep them on the device install torch-neuronx from {INDEX}",
+            "to keep them on the device, deal with TorchNeuron first, above"
+            if machine.native
+            else f"to keep them on the device install torch-neuronx from {INDEX}",
         )
     else:
         yield Diagnosis("ok", f"launcher {name}{LAUNCH_WAYS[name]}")
 
 
+NO_LAUNCHER = Diagnosis(
+    "note",
+    "no launcher can be used: kernels run on the interpreter",
+    "target='neuron' needs nki, alone or with PyTorch, and what stands above is in its way",
+    "deal with the problems above, the first one first",
+)
+
+
+def _unusable(asked: str) -> Diagnosis:
+    """Of a launcher that was asked for, where another can be used."""
+    other = next((name for name in launchers.LAUNCHERS if not launchers.problem(name)), "")
+    if not other:
+        return NO_LAUNCHER
+    return Diagnosis(
+        "problem",
+        f"{neuron.VARIABLE}={asked} cannot be used: {launchers.problem(asked)}",
+        "no other launcher is tried when one is asked for, so target='neuron' has no way to launch",
+        f"unset {neuron.VARIABLE}; {other} can be used",
+    )
+
+
 LAUNCH_WAYS = {
+    "native": ": device tensors of TorchNeuron, which stay on the device",
     "torch": ": device tensors of torch_xla, which stay on the device",
     "nki": f", as {neuron.VARIABLE} asks: NumPy arrays, which cross with every launch",
 }
@@ -398,6 +434,7 @@ RULES: tuple[Callable[[Machine], Iterator[Diagnosis]], ...] = (
     _logical,
     _override,
     _simulating,
+    _native,
     _launcher,
     _directory,
 )

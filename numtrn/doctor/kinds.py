@@ -77,6 +77,7 @@ class _Watched:
         self._target = target
         self.name, self.chip = target.name, target.chip
         self.cores = 1  # one of each kind is to be seen, wherever
+        self.twins = target.twins
         self.launched: list[str] = []
 
     @property

@@ -18,7 +18,8 @@ from numtrn.plan.tiling import Tiling
 from numtrn.request import Array
 from numtrn.residency import Source, owner_of, place_name
 from numtrn.targets import Resident, Target
-from numtrn.targets.programs import Program, program_of, record_of
+from numtrn.targets.base import Program, program_of
+from numtrn.targets.programs import record_of
 
 __all__ = ["Lane"]
 
@@ -45,6 +46,8 @@ class Lane:
         How launches are cut.
     place_name
         What arrays call the memory of the target that its core has.
+    twins
+        As of the target: else planes of both sides of A A^T are made, so that few programs stay few.
     launches, bytes
         Kernel launches, and bytes moved to the target and back.
     saved
@@ -71,6 +74,7 @@ class Lane:
         self._core = core
         self.hbm = target.chip.hbm_of(core)
         self.place_name = place_name(target.name, self.hbm)
+        self.twins = target.twins
         self.launched: Counter[int] = Counter()
         self.bytes = 0
         self.saved = 0

@@ -92,7 +92,8 @@ class Planes:
         self._lane, self._t, self._sides = lane, t, (lhs, rhs)
         self.pieces, self.store = pieces, store
         alike = (t.m, t.block_m) == (t.n, t.block_n)
-        self._shared = alike and (structure == "syrk" or (structure == "herk" and lhs.parts == 1))
+        same = structure == "syrk" or (structure == "herk" and lhs.parts == 1)
+        self._shared = alike and same and lane.twins
         names = (("lhs", lhs), ("rhs", rhs))
         self._tilings = tuple(lane.cutting.planes(t, side, words.k_is_fast) for side, words in names)
         self._wanted = iter([self._of(piece) for piece in self.pieces])

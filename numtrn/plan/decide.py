@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from numtrn import profile
-from numtrn.machine import CHIPS, Chip
+from numtrn.machine import Chip
 from numtrn.options import Options
 from numtrn.plan import host, mp2
 from numtrn.plan.blocked import BLOCK, BLOCKS, BlockedPlan, Step, Update, largest_block, promise, steps
@@ -371,7 +371,7 @@ def _cutting(options: Options, target: str) -> Cutting:
     """Shapes by published figures, so that what is compiled ahead is what runs; times by the profile."""
     return Cutting(
         options.shapes_on(target),
-        CHIPS[options.chip].of_cores(options.lnc),
+        profile.published(options.chip, target).of_cores(options.lnc),
         options.cores or 1,
         timed=target == "neuron",
         profile=profile.chip(options.chip, target).of_cores(options.lnc),

@@ -53,7 +53,8 @@ def select(target: str, chip: str, cores: int | None = None) -> Target:
     ``nki`` is installed and ``NKI_SIMULATOR=1`` asks for it, else the embedded interpreter; with a
     `KernelFallbackWarning` where there is a device that cannot be used.
     With ``NEURON_LOGICAL_NC_CONFIG=2`` launches are of two physical cores each, on any target.
-    The interpreter has as many cores as are asked for, else one; any other target those that it sees.
+    The interpreter has as many cores as are asked for, else one; hardware one, unless more are asked for and
+    seen; the simulator one.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def _make(target: str, chip: Chip, cores: int | None) -> Target:
     if target == "neuron":
         from numtrn.targets.neuron import Neuron
 
-        return Neuron(CHIPS[detect.device_chip() or chip.name].of_cores(chip.lnc))
+        return Neuron(CHIPS[detect.device_chip() or chip.name].of_cores(chip.lnc), cores)
     if target == "simulator":
         from numtrn.targets.simulator import Simulator
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from numtrn.errors import KernelError
 from numtrn.machine import Chip
 from numtrn.request import Array
 
-__all__ = ["Counted", "Counters", "Resident", "Target", "carried", "program_of"]
+__all__ = [
+    "Counted",
+    "Counters",
+    "Program",
+    "Resident",
+    "Target",
+    "carried",
+    "memory_of",
+    "program_of",
+    "seen",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,11 +128,14 @@ class Target(Protocol):
         Cores that this process drives there. Where there are several, `launch`, `keep` and `place` take
         ``core=``, the number of one of them, and may be called by as many threads at once, each for a core of
         its own. What a launch reads of the target must be in that core's memory.
+    twins
+        Whether one operand given twice is launched by the program of two different ones.
     """
 
     name: str
     chip: Chip
     cores: int
+    twins: bool
 
     @property
     def counters(self) -> Counters:
@@ -172,13 +186,63 @@ def carried(arrays: Sequence[Array | Resident]) -> list[Any]:
     return [array.value if isinstance(array, Resident) else array for array in arrays]
 
 
-def program_of(kernel: str, values: Sequence[Any], parameters: Sequence[int]) -> Hashable:
-    """What the SDK's cache knows a program by: kernel, shapes, dtypes and compile-time values.
+def seen(chip: Chip) -> Chip:
+    """A chip of hardware as launches see it: what a core reads, it has to itself.
+
+    Two cores of trn2 and trn3 share a stack of HBM, but a tensor is of one device, and no document says that
+    a launch on another may read it (``aws-neuron/aws-neuron-sdk:
+    neuron-runtime/explore/direct-hbm-tensor-alloc.rst``: all inputs on the same device).
+    """
+    return replace(chip, cores_per_hbm=1)
+
+
+def memory_of(target: Target, core: int, kernel: str = "", arrays: Sequence[Array | Resident] = ()) -> int:
+    """The memory of a core, which must have all that a launch there reads of the target.
+
+    Raises
+    ------
+    KernelError
+        For a core that the target does not drive, and for an operand in another memory.
+    """
+    if not 0 <= core < target.cores:
+        raise KernelError(f"a core is a number from 0 to {target.cores - 1}; got {core}; ask for more cores=")
+    hbm = target.chip.hbm_of(core)
+    for resident in (array for array in arrays if isinstance(array, Resident)):
+        if resident.hbm != hbm:
+            raise KernelError(
+                f"kernel {kernel} on core {core} reads what is in HBM {hbm}; got an operand in HBM "
+                f"{resident.hbm}; place it there too"
+            )
+    return hbm
+
+
+class Program(NamedTuple):
+    """What is compiled once.
+
+    Attributes
+    ----------
+    kernel, parameters
+        Name, and compile-time integers.
+    operands
+        Shape and dtype name of each.
+    """
+
+    kernel: str
+    parameters: tuple[int, ...]
+    operands: tuple[tuple[tuple[int, ...], str], ...]
+
+    def __str__(self) -> str:
+        arrays = ", ".join(f"{dtype}[{','.join(map(str, shape))}]" for shape, dtype in self.operands)
+        return f"{self.kernel}({arrays}; {', '.join(map(str, self.parameters))})"
+
+
+def program_of(kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Program:
+    """The program of a launch, as the SDK's cache knows it: kernel, shapes, dtypes, compile-time values.
 
     ``aws-neuron/aws-neuron-sdk: nki/get-started/nki-language-guide.rst``.
     """
-    shapes = tuple((tuple(value.shape), _dtype_name(value)) for value in values)
-    return kernel, shapes, tuple(parameters)
+    operands = tuple((tuple(value.shape), _dtype_name(value)) for value in carried(arrays))
+    return Program(kernel, tuple(parameters), operands)
 
 
 def _dtype_name(value: Any) -> str:

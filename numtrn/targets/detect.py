@@ -22,14 +22,17 @@ __all__ = [
     "Work",
     "device_chip",
     "device_identity",
+    "is_native",
     "launch_cores",
     "lnc_problem",
     "logical_cores",
     "machine",
+    "native_problem",
     "neuron_devices",
     "nki_problem",
     "package",
     "torch_problem",
+    "visible_cores",
     "work",
 ]
 
@@ -134,6 +137,8 @@ class Machine:
         Logical NeuronCores that this process may use; None where that is not known.
     lnc
         Physical cores of a logical one, as the environment says or the chip defaults.
+    native
+        Whether torch-neuronx is TorchNeuron.
     """
 
     devices: tuple[Device, ...]
@@ -143,6 +148,7 @@ class Machine:
     environment: Mapping[str, str]
     cores: int | None
     lnc: int
+    native: bool = False
 
 
 def package(name: str) -> Package:
@@ -157,6 +163,8 @@ def package(name: str) -> Package:
             version=None,
             problem=f"{name} is not installed; install {wanted} from AWS's Neuron package index",
         )
+    if name == "torch-neuronx" and is_native():
+        needed = "0"  # the beta has versions of its own
     if _release(version) < _release(needed) or not _importable(name):
         return Package(name=name, version=version, problem=_unusable(name, version, needed))
     return Package(name=name, version=version, problem="")
@@ -188,8 +196,44 @@ def nki_problem() -> str:
     return package("nki").problem
 
 
+def is_native() -> bool:
+    """Whether the installed torch-neuronx is TorchNeuron, and not the one of torch_xla, which has its name.
+
+    TorchNeuron registers its device by itself, as PyTorch lets packages that declare an entry point in the
+    group "torch.backends" (``aws-neuron/aws-neuron-sdk: frameworks/torch/pytorch-native-overview.rst``, FAQ;
+    ``frameworks/torch/about/index.rst``).
+    """
+    try:
+        found = metadata.distribution("torch-neuronx").entry_points
+    except metadata.PackageNotFoundError:
+        return False
+    return any(entry.group == "torch.backends" for entry in found)
+
+
+NATIVE_TORCH = (2, 10)
+"""The first PyTorch that TorchNeuron is for (``frameworks/torch/about/index.rst``)."""
+
+
+def native_problem() -> str:
+    """Why kernels cannot be launched with tensors of TorchNeuron, beside nki; or an empty string."""
+    torch, neuronx = package("torch"), package("torch-neuronx")
+    found = [one.problem for one in (torch, neuronx) if one.problem]
+    if found:
+        return "; ".join(found)
+    if not is_native():
+        return (
+            f"torch-neuronx {neuronx.version} is the one of torch_xla, and not TorchNeuron, which is a "
+            "closed beta; NUMTRN_LAUNCHER=torch launches with torch_xla"
+        )
+    if _release(torch.version or "") < NATIVE_TORCH:
+        return f"TorchNeuron is for torch>=2.10; torch {torch.version} is installed"
+    return ""
+
+
 def torch_problem() -> str:
-    """Why kernels cannot be launched with device tensors of torch, beside nki; or an empty string."""
+    """Why kernels cannot be launched with device tensors of torch_xla, beside nki; or an empty string."""
+    if is_native():
+        return "torch-neuronx is TorchNeuron, without torch_xla; NUMTRN_LAUNCHER=native launches with it"
     problems = [package(name).problem for name in ("torch", "torch-xla", "torch-neuronx")]
     found = [problem for problem in problems if problem]
     if found:
@@ -264,8 +308,9 @@ def machine(dev: str | None = None, sys_root: str | None = None) -> Machine:
         packages={name: package(name) for name in PACKAGES},
         programs={name: program(name) for name in PROGRAMS},
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
-        cores=_visible_cores(devices, lnc),
+        cores=_counted_cores(devices, lnc),
         lnc=lnc,
+        native=is_native(),
     )
 
 
@@ -316,7 +361,12 @@ def lnc_problem(chip: str | None) -> str:
     return ""
 
 
-def _visible_cores(devices: tuple[Device, ...], lnc: int) -> int | None:
+def visible_cores() -> int | None:
+    """Logical cores that this process may use, joined as it says; None where that is not known."""
+    return _counted_cores(tuple(_device(file, SYS) for file in neuron_devices()), launch_cores())
+
+
+def _counted_cores(devices: tuple[Device, ...], lnc: int) -> int | None:
     """Logical cores of this process: visible ones go before their number, of which 0 means all.
 
     ``aws-neuron/aws-neuron-sdk: neuron-runtime/guides/configuration-guide.rst``.

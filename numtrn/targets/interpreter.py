@@ -12,10 +12,9 @@ from threading import Lock
 from typing import Any
 
 from numtrn import interp
-from numtrn.errors import KernelError
 from numtrn.machine import Chip
 from numtrn.request import Array
-from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
+from numtrn.targets.base import Counted, Counters, Resident, carried, memory_of, program_of
 from numtrn.targets.load import load_kernel
 
 __all__ = ["Interpreter"]
@@ -40,6 +39,7 @@ class Interpreter:
     """
 
     name = "interpreter"
+    twins = True
 
     def __init__(self, chip: Chip, cores: int = 1) -> None:
         self.chip = chip
@@ -64,13 +64,7 @@ class Interpreter:
         self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int], core: int = 0
     ) -> tuple[Resident, ...]:
         """Run one kernel and keep its results; see `numtrn.targets.base.Target.keep`."""
-        hbm = self._hbm(core)
-        for resident in (array for array in arrays if isinstance(array, Resident)):
-            if resident.hbm != hbm:
-                raise KernelError(
-                    f"kernel {kernel} on core {core} reads what is in HBM {hbm}; got an operand in HBM "
-                    f"{resident.hbm}; place it there too"
-                )
+        hbm = memory_of(self, core, kernel, arrays)
         values = carried(arrays)
         run = interp.simulate(_kernel(kernel, self.chip.lnc), (*values, *parameters), chip=self.chip)
         self._counted.launched(program_of(kernel, values, parameters))
@@ -81,16 +75,9 @@ class Interpreter:
 
     def place(self, array: Array, core: int = 0) -> Resident:
         """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""
-        return Resident(array, hbm=self._hbm(core))
+        return Resident(array, hbm=memory_of(self, core))
 
     def fetch(self, resident: Resident) -> Array:
         """A kept result, which is an array already."""
         value: Array = resident.value
         return value
-
-    def _hbm(self, core: int) -> int:
-        if not 0 <= core < self.cores:
-            raise KernelError(
-                f"a core is a number from 0 to {self.cores - 1}; got {core}; ask for more cores="
-            )
-        return self.chip.hbm_of(core)

@@ -1,9 +1,22 @@
-"""The two ways to launch a kernel on Neuron hardware: ``nki`` alone, and torch_xla with device tensors.
+"""The ways to launch a kernel on Neuron hardware: TorchNeuron, torch_xla, and ``nki`` alone.
 
-``nki``: a jitted kernel called with NumPy arrays is compiled and executed; operands and results cross with
-every launch (``aws-neuron/aws-neuron-sdk: nki/api/nki/__init__.py``, jit). ``torch``: operands are tensors of
-the XLA device, where results stay; launches are asynchronous (``nki/guides/framework_custom_op.rst``). Which
-one is taken, and what failures mean, is `numtrn.targets.neuron`'s. Untried: no device was at hand.
+All call the jitted kernel, which gives its results back; what it is called with differs
+(``aws-neuron/aws-neuron-sdk: nki/api/nki/__init__.py``, jit):
+
+* ``native``: tensors of the device "neuron" of TorchNeuron, the native backend of PyTorch, where they stay
+  (``frameworks/torch/pytorch-native-overview.rst``);
+* ``torch``: tensors of torch_xla's device, where they stay (``nki/guides/framework_custom_op.rst``);
+* ``nki``: NumPy arrays; operands and results cross with every launch.
+
+Of TorchNeuron, a closed beta, it is documented that kernels are called with its tensors as they are, without
+``@nki_op``, which serves ``torch.compile`` (the overview's appendix); that native kernels return tensors
+(``release-notes/components/nki.rst``, bug fixes); that work is queued, that each device keeps its order, and
+that copies to the host wait for it (the overview, eager mode). Not documented, and assumed: that compile-time
+integers go by position as everywhere, that a launch runs on the device of its operands, and that its errors
+show with the first value that is asked for. Nor is it whether "adaptive eager execution", which fuses queued
+operators, touches kernels: the overview promises the same numbers, but programs may be others than counted.
+
+Which one is taken, and what failures mean, is `numtrn.targets.neuron`'s. Untried: no device was at hand.
 """
 
 from __future__ import annotations
@@ -11,18 +24,29 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 
+from numtrn.errors import TargetUnavailableError
 from numtrn.request import Array
 from numtrn.targets import detect
 from numtrn.targets.load import load_kernel
 from numtrn.targets.tensors import from_tensor, to_tensor
 
-__all__ = ["LAUNCHERS", "Launcher", "NkiLauncher", "TorchLauncher", "jitted", "nki_modules", "problem"]
+__all__ = [
+    "LAUNCHERS",
+    "Launcher",
+    "NativeLauncher",
+    "NkiLauncher",
+    "TorchLauncher",
+    "jitted",
+    "nki_modules",
+    "problem",
+]
 
 
 def nki_modules() -> dict[str, Any]:
@@ -39,21 +63,36 @@ def jitted(name: str, lnc: int = 1) -> Callable[..., Any]:
 
 
 _recording = threading.Lock()
-"""Held while a program is recorded: what another thread records meanwhile would be part of it."""
+"""Held while a launch is recorded or queued: with torch_xla, what another thread records meanwhile would be
+part of the program; with TorchNeuron no document says that several threads may trace kernels at once. What is
+queued runs on all cores at once."""
 
 
 class Launcher(Protocol):
-    """How arrays and launches reach the device."""
+    """How arrays and launches reach the device.
+
+    Attributes
+    ----------
+    resident
+        Whether operands and results stay on the device between launches.
+    several
+        Whether it reaches more cores than the first one. Otherwise ``core`` is 0.
+    twins
+        As of `numtrn.targets.base.Target`.
+    """
 
     name: str
     resident: bool
-    """Whether operands and results stay on the device between launches."""
+    several: bool
+    twins: bool
 
-    def send(self, array: Array) -> Any:
-        """What a launch takes of an array."""
+    def send(self, array: Array, core: int) -> Any:
+        """What a launch on a core takes of an array."""
         ...
 
-    def run(self, kernel: str, values: Sequence[Any], parameters: Sequence[int]) -> tuple[Any, ...]:
+    def run(
+        self, kernel: str, values: Sequence[Any], parameters: Sequence[int], core: int
+    ) -> tuple[Any, ...]:
         """Launch on what was sent; give its results, which may still be computed."""
         ...
 
@@ -66,16 +105,19 @@ class NkiLauncher:
     """``nki`` alone with NumPy arrays."""
 
     name = "nki"
-    resident = False
+    resident = several = False
+    twins = True
 
     def __init__(self) -> None:
         _one_core()
 
-    def send(self, array: Array) -> Array:
+    def send(self, array: Array, core: int) -> Array:
         """The array, C-contiguous."""
         return np.ascontiguousarray(array)
 
-    def run(self, kernel: str, values: Sequence[Any], parameters: Sequence[int]) -> tuple[Any, ...]:
+    def run(
+        self, kernel: str, values: Sequence[Any], parameters: Sequence[int], core: int
+    ) -> tuple[Any, ...]:
         """Compile where need be, execute, wait."""
         return _tuple(jitted(kernel, detect.launch_cores())(*values, *parameters))
 
@@ -89,6 +131,7 @@ class TorchLauncher:
 
     name = "torch"
     resident = True
+    several = twins = False  # what is given twice is one input of the graph, and the graph another
 
     def __init__(self) -> None:
         _one_core()
@@ -97,11 +140,13 @@ class TorchLauncher:
         self._xla = importlib.import_module("torch_xla")
         self._device = self._xla.device()
 
-    def send(self, array: Array) -> Any:
+    def send(self, array: Array, core: int) -> Any:
         """A tensor on the device."""
         return to_tensor(array).to(self._device)
 
-    def run(self, kernel: str, values: Sequence[Any], parameters: Sequence[int]) -> tuple[Any, ...]:
+    def run(
+        self, kernel: str, values: Sequence[Any], parameters: Sequence[int], core: int
+    ) -> tuple[Any, ...]:
         """Start the kernel as a program of its own.
 
         torch_xla compiles all that is recorded until a sync as one program. Without this one each sequence of
@@ -118,8 +163,72 @@ class TorchLauncher:
         return from_tensor(value.cpu())
 
 
-LAUNCHERS: dict[str, Callable[[], Launcher]] = {"torch": TorchLauncher, "nki": NkiLauncher}
-"""In the order of preference."""
+class NativeLauncher:
+    """TorchNeuron with tensors of the devices ``neuron:0``, ``neuron:1`` ..., the cores of this process."""
+
+    name = "native"
+    resident = several = twins = True
+
+    def __init__(self) -> None:
+        _one_core()
+        _compiled_for_one_core()
+        self._torch = importlib.import_module("torch")  # first, as PyTorch loads what registers devices
+        importlib.import_module("torch_neuronx")  # kernels need it (the overview's FAQ)
+        self._cores = self._torch.accelerator.device_count()
+
+    def send(self, array: Array, core: int) -> Any:
+        """A tensor on the core's device."""
+        return to_tensor(array).to(self._device(core))
+
+    def run(
+        self, kernel: str, values: Sequence[Any], parameters: Sequence[int], core: int
+    ) -> tuple[Any, ...]:
+        """Queue the kernel on the device of its operands, which is made the current one meanwhile."""
+        with _recording, self._current(core):
+            return _tuple(jitted(kernel, detect.launch_cores())(*values, *parameters))
+
+    def bring(self, value: Any) -> Array:
+        """Wait for a result and copy it to the host."""
+        return from_tensor(value.cpu())
+
+    def _device(self, core: int) -> Any:
+        """A core's device.
+
+        Raises
+        ------
+        TargetUnavailableError
+            Where the process has no such core.
+        """
+        if core >= self._cores:
+            raise TargetUnavailableError(
+                f"cores={core + 1} or more were asked for, and TorchNeuron gives this process {self._cores}; "
+                "ask for no more, or see NEURON_RT_VISIBLE_CORES and NEURON_RT_NUM_CORES"
+            )
+        return self._torch.device("neuron", core)
+
+    @contextmanager
+    def _current(self, core: int) -> Iterator[None]:
+        """PyTorch's current device of this thread, and then the caller's again."""
+        accelerator = self._torch.accelerator
+        before = accelerator.current_device_index()
+        if before == core:
+            yield
+            return
+        accelerator.set_device_index(core)
+        try:
+            yield
+        finally:
+            accelerator.set_device_index(before)
+
+
+LAUNCHERS: dict[str, type[Launcher]] = {
+    "native": NativeLauncher,
+    "torch": TorchLauncher,
+    "nki": NkiLauncher,
+}
+"""In the order of preference: torch_xla is of PyTorch 2.9 and before, and is in no release since 2.32
+(``frameworks/torch/about/index.rst``, ``setup/pytorch/manual.rst``), and without torch nothing stays on the
+device. Which of the first two it is, the installed torch-neuronx decides: one package is either."""
 
 
 def problem(name: str) -> str:
@@ -127,6 +236,8 @@ def problem(name: str) -> str:
     found = [detect.nki_problem()]
     if name == "torch":
         found.append(detect.torch_problem())
+    if name == "native":
+        found.append(detect.native_problem())
     if os.environ.get("NKI_SIMULATOR") == "1":
         found.append("NKI_SIMULATOR=1 sends every kernel to the simulator on this host; unset it")
     found.append(detect.lnc_problem(detect.device_chip()))

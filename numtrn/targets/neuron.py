@@ -1,4 +1,4 @@
-"""Neuron hardware as a target, by one of two launchers. Untried: no device was at hand.
+"""Neuron hardware as a target, by one of its launchers. Untried: no device was at hand.
 
 Written from the documentation, and tested against doubles that hold to it. The launcher is chosen here, its
 work counted, and what it raises told apart (`numtrn.targets.failures`); what cannot work again is remembered
@@ -17,7 +17,7 @@ from numtrn.errors import DeviceLostError, KernelCompileError, KernelError, Targ
 from numtrn.machine import Chip
 from numtrn.request import Array
 from numtrn.targets import detect, health, launchers
-from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
+from numtrn.targets.base import Counted, Counters, Resident, carried, memory_of, program_of, seen
 from numtrn.targets.failures import translated
 
 __all__ = ["VARIABLE", "Neuron", "chosen", "problem"]
@@ -52,25 +52,32 @@ def problem() -> str:
 
 
 class Neuron:
-    """Runs kernels on the first NeuronCore that the runtime gives this process.
+    """Runs kernels on NeuronCores that the runtime gives this process: the first, or as many as asked for.
 
     Parameters
     ----------
     chip
         That of the device.
+    cores
+        How many at most. None: one, as no document says that several may be launched on at once.
 
     Attributes
     ----------
     launcher
-        Its name: ``"torch"`` or ``"nki"``.
+        Its name, one of `numtrn.targets.launchers.LAUNCHERS`.
+    cores
+        Those that are there, by the driver's files and the environment: nothing is started. One where the
+        launcher reaches no other.
     """
 
     name = "neuron"
-    cores = 1
 
-    def __init__(self, chip: Chip) -> None:
-        self.chip = chip
+    def __init__(self, chip: Chip, cores: int | None = None) -> None:
+        self.chip = seen(chip)
         self.launcher = chosen()
+        self.twins = launchers.LAUNCHERS[self.launcher].twins
+        several = launchers.LAUNCHERS[self.launcher].several and (cores or 1) > 1
+        self.cores = min(cores or 1, detect.visible_cores() or cores or 1) if several else 1
         self._started: launchers.Launcher | None = None
         self._counted = Counted()
         self._recent: deque[tuple[str, weakref.ref[Any]]] = deque(maxlen=RECENT)
@@ -81,20 +88,25 @@ class Neuron:
         found = detect.work()
         return self._counted.now(found.seconds if found is not None else None)
 
-    def launch(self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Array:
+    def launch(
+        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int], core: int = 0
+    ) -> Array:
         """Run one kernel; see `numtrn.targets.base.Target.launch`."""
-        (result,) = self.keep(kernel, arrays, parameters)
+        (result,) = self.keep(kernel, arrays, parameters, core)
         return self.fetch(result)
 
     def keep(
-        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]
+        self, kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int], core: int = 0
     ) -> tuple[Resident, ...]:
         """Run one kernel; see `numtrn.targets.base.Target.keep`."""
+        hbm = memory_of(self, core, kernel, arrays)
         program = self._program(kernel, arrays, parameters)
         launcher = self._launcher(kernel)
         try:
-            values = [one.value if isinstance(one, Resident) else self._sent(launcher, one) for one in arrays]
-            outputs = launcher.run(kernel, values, [int(value) for value in parameters])
+            values = [
+                one.value if isinstance(one, Resident) else self._sent(launcher, one, core) for one in arrays
+            ]
+            outputs = launcher.run(kernel, values, [int(value) for value in parameters], core)
         except Exception as raw:
             self._failed(raw, kernel, program)
             raise
@@ -102,17 +114,18 @@ class Neuron:
         if not launcher.resident:  # all of it crossed
             placed = sum(one.value.nbytes for one in arrays if isinstance(one, Resident))
             self._counted.moved(placed=placed, fetched=sum(output.nbytes for output in outputs))
-            return tuple(Resident(output, kernel) for output in outputs)
-        self._recent.append((kernel, weakref.ref(outputs[0])))
-        return tuple(Resident(output, kernel) for output in outputs)
+        else:
+            self._recent.append((kernel, weakref.ref(outputs[0])))
+        return tuple(Resident(output, kernel, hbm) for output in outputs)
 
-    def place(self, array: Array) -> Resident:
+    def place(self, array: Array, core: int = 0) -> Resident:
         """Send an array to the device, where the launcher can; see `numtrn.targets.base.Target.place`."""
+        hbm = memory_of(self, core)
         launcher = self._launcher("")
         if not launcher.resident:
-            return Resident(launcher.send(array))
+            return Resident(launcher.send(array, core), hbm=hbm)
         try:
-            return Resident(self._sent(launcher, array))
+            return Resident(self._sent(launcher, array, core), hbm=hbm)
         except Exception as raw:
             self._failed(raw, "")
             raise
@@ -129,8 +142,8 @@ class Neuron:
             self._counted.moved(fetched=array.nbytes)
         return array
 
-    def _sent(self, launcher: launchers.Launcher, array: Array) -> object:
-        sent = launcher.send(array)
+    def _sent(self, launcher: launchers.Launcher, array: Array, core: int) -> object:
+        sent = launcher.send(array, core)
         self._counted.moved(placed=array.nbytes)
         return sent
 
@@ -140,8 +153,8 @@ class Neuron:
         """What a launch is compiled as, unless that or the device has failed for good."""
         gone = health.standing(self.name)
         values = carried(arrays)
-        program = program_of(kernel, values, parameters)
-        if self.launcher == "torch":  # an operand that is given twice is one input of the graph
+        program: Hashable = program_of(kernel, values, parameters)
+        if not self.twins:
             program = program, tuple(next(j for j, y in enumerate(values) if y is x) for x in values)
         known = gone or health.refused(self.name, program)
         if known is not None:

@@ -10,52 +10,23 @@ from __future__ import annotations
 import hashlib
 import threading
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from numtrn import cache as store
 from numtrn.errors import CacheWarning
-from numtrn.request import Array
 from numtrn.targets import detect
-from numtrn.targets.base import Resident, Target
+from numtrn.targets.base import Program, Target
 from numtrn.targets.load import sources_hash
 
-__all__ = ["Program", "Record", "compiles", "program_of", "record_of"]
+__all__ = ["Program", "Record", "compiles", "record_of"]
 
 NAME = "programs.json"
 MOST = 2000
 """Programs of one SDK, chip and set of kernels in the record; the oldest beyond that are forgotten."""
 SETS = 4
 """Of those the newest that are kept."""
-
-
-class Program(NamedTuple):
-    """What is compiled once.
-
-    Attributes
-    ----------
-    kernel, parameters
-        Name, and compile-time integers.
-    operands
-        Shape and dtype name of each.
-    """
-
-    kernel: str
-    parameters: tuple[int, ...]
-    operands: tuple[tuple[tuple[int, ...], str], ...]
-
-    def __str__(self) -> str:
-        arrays = ", ".join(f"{dtype}[{','.join(map(str, shape))}]" for shape, dtype in self.operands)
-        return f"{self.kernel}({arrays}; {', '.join(map(str, self.parameters))})"
-
-
-def program_of(kernel: str, arrays: Sequence[Array | Resident], parameters: Sequence[int]) -> Program:
-    """The program of a launch."""
-    values = [array.value if isinstance(array, Resident) else array for array in arrays]
-    operands = tuple((tuple(value.shape), str(value.dtype).removeprefix("torch.")) for value in values)
-    return Program(kernel, tuple(parameters), operands)
 
 
 def compiles(target: Target) -> bool:

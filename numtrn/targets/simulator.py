@@ -1,7 +1,7 @@
 """The official simulator, ``nki.simulate``, as a target. Untried: no real ``nki`` was at hand.
 
 Written from ``aws-neuron/aws-neuron-sdk: nki/guides/nki_simulator.rst``. NumPy arrays go in by default;
-``NUMTRN_LAUNCHER=torch`` sends tensors of torch's CPU, which versions since 0.4.0 take.
+``NUMTRN_LAUNCHER=torch`` or ``native`` sends tensors of torch's CPU, which versions since 0.4.0 take.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ class Simulator:
 
     name = "simulator"
     cores = 1
+    twins = True
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         self.launcher = chosen() if os.environ.get(VARIABLE) else "nki"
         self._counted = Counted()
         installed = detect.package("nki").version or ""
-        if self.launcher == "torch" and not versions.of(installed).simulates_torch:
+        if self.launcher != "nki" and not versions.of(installed).simulates_torch:
             raise TargetUnavailableError(
                 f"nki.simulate takes tensors of torch since 0.4.0; nki {installed} is installed. "
                 f"{VARIABLE}=nki gives it NumPy arrays"
@@ -68,7 +69,7 @@ class Simulator:
         """Run one kernel whose results are on the host; see `numtrn.targets.base.Target.keep`."""
         nki = importlib.import_module("nki")
         values = carried(arrays)
-        torched = self.launcher == "torch"
+        torched = self.launcher != "nki"
         given = [to_tensor(value) for value in values] if torched else values
         with _set(NKI_PRECISE_FP="1", NEURON_PLATFORM_TARGET_OVERRIDE=self.chip.name):
             back = nki.simulate(jitted(kernel, self.chip.lnc))(*given, *(int(value) for value in parameters))

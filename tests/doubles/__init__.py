@@ -35,6 +35,7 @@ def install(
     torch: bool = True,
     versions: dict[str, str] | None = None,
     standin: bool | None = None,
+    native: bool = False,
 ) -> Path:
     """Install the doubles in a directory.
 
@@ -51,31 +52,48 @@ def install(
         ``libneuronxla``; also overrides of those of torch_xla and torch-neuronx.
     standin
         Whether torch is the stand-in; by default where real torch is missing.
+    native
+        Whether torch_neuronx is TorchNeuron, and there is no torch_xla.
     """
     site.mkdir(parents=True, exist_ok=True)
     found = {"neuronx-cc": "2.22.12471.0", **(versions or {})}
     _link(site, "site/neuron_double.py")
+    _link(site, "site/neuron_tensors.py")
     _link(site, "site/sitecustomize.py")
     if nki is not None:
         _link(site, "site/nki")
         found["nki"] = nki
-    if torch:
+    if torch and native:
+        _link(site, "native/torch_neuronx")
+        found = {"torch-neuronx": NATIVE, **found}
+    elif torch:
         _link(site, "site/torch_xla")
         _link(site, "site/torch_neuronx")
         found = {"torch-neuronx": "2.9.0.2.11", "torch-xla": "2.9.0", "libneuronxla": "2.2.14584", **found}
-        if standin if standin is not None else not has_torch():
-            _link(site, "standin/torch")
-            found = {"torch": "2.9.0", **found}
+    if torch and (standin if standin is not None else not has_torch()):
+        _link(site, "standin/torch")
+        found = {"torch": "2.10.0" if native else "2.9.0", **found}
     for name, version in found.items():
-        describe(site, name, version)
+        describe(site, name, version, ENTRY if native and name == "torch-neuronx" else "")
     return site
 
 
-def describe(site: Path, name: str, version: str) -> None:
-    """Metadata of a distribution."""
+NATIVE = "2.10.0.3.0"
+"""A version of TorchNeuron; which ones the closed beta has is not public."""
+
+ENTRY = "[torch.backends]\ntorch_neuronx = torch_neuronx:_autoload\n"
+"""How a package says that PyTorch shall load its device (PyTorch's documentation, extensions that load by
+themselves), which TorchNeuron does (``aws-neuron/aws-neuron-sdk:
+frameworks/torch/pytorch-native-overview.rst``)."""
+
+
+def describe(site: Path, name: str, version: str, entries: str = "") -> None:
+    """Metadata of a distribution, with its entry points."""
     folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    if entries:
+        (folder / "entry_points.txt").write_text(entries)
 
 
 def _link(site: Path, source: str) -> None:

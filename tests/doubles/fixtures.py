@@ -19,7 +19,7 @@ from numtrn.targets import detect, health
 from tests.doubles import fake_root, has_torch, install
 
 NEURON_VARIABLES = ("NKI_", "NEURON_", "PJRT_", "XLA_", "NUMTRN_LAUNCHER")
-MODULES = ("nki", "torch_xla", "torch_neuronx", "neuron_double")
+MODULES = ("nki", "torch_xla", "torch_neuronx", "neuron_double", "neuron_tensors")
 
 
 @dataclass
@@ -76,8 +76,11 @@ def neuron_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any
         programs: tuple[str, ...] = ("neuronx-cc", "neuron-ls", "libneuronpjrt-path"),
         versions: dict[str, str] | None = None,
         standin: bool | None = None,
+        native: bool = False,
     ) -> Host:
-        site = install(tmp_path / "site", nki=nki, torch=torch, versions=versions, standin=standin)
+        site = install(
+            tmp_path / "site", nki=nki, torch=torch, versions=versions, standin=standin, native=native
+        )
         root = fake_root(tmp_path / "root", devices=devices, chip=chip, cores=cores, programs=programs)
         _forget()
         monkeypatch.syspath_prepend(str(site))
@@ -95,8 +98,9 @@ def neuron_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any
         return made[-1]
 
     yield make
-    if "torch_xla" in sys.modules:
-        sys.modules["torch_xla"].uninstall()
+    for name in ("torch_xla", "torch_neuronx"):
+        if hasattr(sys.modules.get(name), "uninstall"):
+            sys.modules[name].uninstall()
     _forget()
     forget_kernels()
     health.forget()

@@ -8,14 +8,14 @@ import pytest
 from tests.doubles import has_torch
 from tests.doubles.fixtures import neuron_host  # noqa: F401
 
-LAUNCHERS = ("nki", "torch")
+LAUNCHERS = ("nki", "torch", "native")
 
 
 def usable(launcher):
-    """Skip where a launcher cannot be tried here."""
-    if launcher == "torch" and not has_torch():
-        return {"standin": True}
-    return {}
+    """What a host must have for a launcher; the stand-in where real torch is missing."""
+    if launcher == "nki":
+        return {}
+    return {"native": launcher == "native", **({} if has_torch() else {"standin": True})}
 
 
 @pytest.fixture(params=LAUNCHERS)

@@ -132,7 +132,7 @@ def test_kept_operands_are_dropped_for_room_and_the_launch_is_tried_once_more(ha
     a, b = (numtrn.asarray(one, copy=True) for one in given)
     with numtrn.enabled(target="neuron", min_work=0, strict=True) as session:
         a @ a
-        if launcher == "torch":
+        if launcher != "nki":
             hardware.capacity = hardware.peak + 1000
         got = np.asarray(b @ b)
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-11)
@@ -194,10 +194,10 @@ def test_the_codes_are_those_of_the_runtime():
 def test_what_is_unknown_is_a_kernel_error_all_the_same(hardware, monkeypatch):
     from numtrn.targets import launchers
 
-    def broken(self, kernel, values, parameters):
+    def broken(self, kernel, values, parameters, core):
         raise RuntimeError("something else")
 
-    for one in (launchers.NkiLauncher, launchers.TorchLauncher):
+    for one in launchers.LAUNCHERS.values():
         monkeypatch.setattr(one, "run", broken)
     with (
         numtrn.enabled(target="neuron", min_work=0, strict=True),
@@ -213,11 +213,11 @@ def test_what_is_unknown_is_tried_three_times_and_no_more(hardware, monkeypatch,
 
     tried = []
 
-    def broken(self, kernel, values, parameters):
+    def broken(self, kernel, values, parameters, core):
         tried.append(kernel)
         raise RuntimeError("something else")
 
-    for one in (launchers.NkiLauncher, launchers.TorchLauncher):
+    for one in launchers.LAUNCHERS.values():
         monkeypatch.setattr(one, "run", broken)
     with numtrn.enabled(target="neuron", min_work=0) as session:
         for _ in range(5):

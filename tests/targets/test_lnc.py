@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 import numtrn
+from numtrn import targets
+from numtrn.plan import tiling
 from numtrn.targets import simulator
 from numtrn.targets.launchers import jitted
+from tests.targets.conftest import usable
 from tests.targets.test_launchers import CALLS, bits, computed
 
 KINDS = ("float64", "float32", "syrk", "resident")
@@ -34,7 +37,7 @@ def test_without_the_variable_it_is_one(hardware):
 def test_graphs_are_compiled_for_as_many(hardware, two, launcher, monkeypatch):
     """The double of torch_xla refuses graphs of another number; flags that ask for it are the caller's."""
     monkeypatch.setenv("NEURON_CC_FLAGS", "-O1 --lnc=1")
-    if launcher == "nki":
+    if launcher != "torch":
         computed("neuron")
         return
     with pytest.raises(numtrn.KernelError, match="lnc"):
@@ -61,3 +64,19 @@ def test_trn1_has_no_such_cores(neuron_host, monkeypatch):
     monkeypatch.setenv("NUMTRN_LAUNCHER", "nki")
     with pytest.raises(numtrn.TargetUnavailableError, match="joins pairs of cores, which trn1 does not"):
         numtrn.enabled(target="neuron")
+
+
+def test_several_logical_cores_of_torchneuron(neuron_host, monkeypatch):
+    """Of eight physical cores four are left; which kernels run on which is the runtime's."""
+    monkeypatch.setattr(tiling, "GEMM_LIMIT", (128, 128, 128))
+    device = neuron_host(**usable("native"), cores=8).device
+    monkeypatch.setenv("NUMTRN_LAUNCHER", "native")
+    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", "2")
+    a = np.random.default_rng(0).integers(-9, 10, (512, 128)).astype(np.float32)
+    wide = a.astype(np.float64)
+    with numtrn.enabled(target="neuron", min_work=0, strict=True, cores=8, shapes="fine") as session:
+        found = a @ a[:128].T
+    assert np.array_equal(found, wide @ wide[:128].T)
+    assert device.lnc == 2
+    assert session.counts["kernel"] == 1
+    assert targets.select("neuron", "trn2", cores=8).cores == 4

@@ -114,10 +114,11 @@ class Injected:
     at: int = 1
     times: int = 10**9
     kernel: str | None = None
+    core: int | None = None
     seen: int = 0
 
-    def due(self, kernel: str) -> bool:
-        if self.kernel not in (None, kernel):
+    def due(self, kernel: str, core: int) -> bool:
+        if self.kernel not in (None, kernel) or self.core not in (None, core):
             return False
         self.seen += 1
         return self.at <= self.seen < self.at + self.times
@@ -142,6 +143,10 @@ class Device:
         Programs that the compiler ran for, in order; those found in a cache are not among them.
     launched
         Kernels executed, in order.
+    cores
+        Of each of them the core.
+    eager
+        Operations of PyTorch's own that TorchNeuron executed.
     simulated
         Kernels that ``nki.simulate`` ran, with the value of NKI_PRECISE_FP and the chip.
     transfers
@@ -152,6 +157,8 @@ class Device:
 
     compiled: list[str] = field(default_factory=list)
     launched: list[str] = field(default_factory=list)
+    cores: list[int] = field(default_factory=list)
+    eager: list[str] = field(default_factory=list)
     simulated: list[tuple[str, str, str]] = field(default_factory=list)
     transfers: dict[str, int] = field(default_factory=lambda: {"to": 0, "from": 0})
     failures: list[Injected] = field(default_factory=_from_environment)
@@ -165,10 +172,17 @@ class Device:
     globals_seen: dict[str, object] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def fail(self, kind: str, at: int = 1, times: int = 10**9, kernel: str | None = None) -> None:
+    def fail(
+        self,
+        kind: str,
+        at: int = 1,
+        times: int = 10**9,
+        kernel: str | None = None,
+        core: int | None = None,
+    ) -> None:
         """Inject a failure from now on."""
         assert kind in LAUNCH_FAILURES or kind in COMPILE_FAILURES, kind
-        self.failures.append(Injected(kind, at, times, kernel))
+        self.failures.append(Injected(kind, at, times, kernel, core))
 
     def start(self) -> int:
         """Initialise the runtime: cores per logical core are fixed from then on."""
@@ -203,7 +217,7 @@ class Device:
             part.replace(file)
         return text
 
-    def execute(self, kernel: str) -> None:
+    def execute(self, kernel: str, core: int = 0) -> None:
         """Count an execution, or fail."""
         with self.lock:
             if self.dead:
@@ -211,15 +225,17 @@ class Device:
                     "NRT_EXEC_UNIT_UNRECOVERABLE", "nrt_execute: execution unit is in a fatal state"
                 )
             self.launched.append(kernel)
-            event("launch", kernel=kernel)
-            kind = self._injected(LAUNCH_FAILURES, kernel)
+            self.cores.append(core)
+            event("launch", kernel=kernel, core=core)
+            kind = self._injected(LAUNCH_FAILURES, kernel, core)
             if kind:
                 self.dead = kind in FATAL
                 raise runtime_failure(*LAUNCH_FAILURES[kind])
-            _drivers_count()
+            _drivers_count(core)
 
-    def _injected(self, kinds: dict[str, object], kernel: str) -> str | None:
-        due = [failure.kind for failure in self.failures if failure.kind in kinds and failure.due(kernel)]
+    def _injected(self, kinds: dict[str, object], kernel: str, core: int = 0) -> str | None:
+        mine = [failure for failure in self.failures if failure.kind in kinds]
+        due = [failure.kind for failure in mine if failure.due(kernel, core)]
         return due[0] if due else None
 
     def allocate(self, count: int) -> None:
@@ -249,12 +265,12 @@ MICROSECONDS = 250
 """What the driver says each execution took."""
 
 
-def _drivers_count() -> None:
+def _drivers_count(core: int) -> None:
     """One execution more in the driver's files below ``NEURON_DOUBLE_ROOT``, if that is set."""
     root = os.environ.get("NEURON_DOUBLE_ROOT")
     if not root:
         return
-    stats = Path(root, "sys/devices/virtual/neuron_device/neuron0/neuron_core0/stats")
+    stats = Path(root, "sys/devices/virtual/neuron_device/neuron0", f"neuron_core{core}", "stats")
     for name, more in (("status/success", 1), ("other_info/nc_time_in_use", MICROSECONDS)):
         file = stats / name / "total"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -268,6 +284,21 @@ def reset() -> Device:
     """A fresh process: nothing in memory, the device alive; the cache on disk stays."""
     device.__init__()  # type: ignore[misc]
     return device
+
+
+def visible_cores() -> int:
+    """Logical cores of this process (``neuron-runtime/guides/configuration-guide.rst``).
+
+    Those of ``NEURON_RT_VISIBLE_CORES``, else ``NEURON_RT_NUM_CORES``, else all of the driver's files.
+    """
+    visible = os.environ.get("NEURON_RT_VISIBLE_CORES", "")
+    if visible:
+        low, _, high = visible.partition("-")
+        return int(high or low) - int(low) + 1
+    asked = int(os.environ.get("NEURON_RT_NUM_CORES", "0"))
+    root = os.environ.get("NEURON_DOUBLE_ROOT", "")
+    counts = Path(root, "sys/devices/virtual/neuron_device").glob("neuron*/core_count") if root else ()
+    return asked or sum(int(count.read_text()) for count in counts) // device.start() or 1
 
 
 def version() -> tuple[int, ...]:

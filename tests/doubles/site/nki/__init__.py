@@ -50,9 +50,7 @@ class Kernel:
             return self._standalone(args, kwargs)
         if any(isinstance(value, np.ndarray) for value in (*args, *kwargs.values())):
             raise Misuse("a kernel takes the tensors of one framework; got NumPy arrays beside torch tensors")
-        import torch_xla
-
-        return torch_xla.call_kernel(self, args, kwargs)
+        return _framework(tensors).call_kernel(self, args, kwargs)
 
     def _standalone(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         arrays = [value for value in (*args, *kwargs.values()) if isinstance(value, np.ndarray)]
@@ -103,6 +101,16 @@ def _is_torch(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def _framework(tensors: list[Any]) -> Any:
+    """Whose tensors these are; that of the installed one where it is the CPU's, which it refuses."""
+    native = any(tensor.device.type == "neuron" for tensor in tensors)
+    for name in ("torch_neuronx", "torch_xla") if native else ("torch_xla", "torch_neuronx"):
+        found = sys.modules.get(name)
+        if hasattr(found, "call_kernel"):
+            return found
+    raise Misuse("a kernel is launched with tensors of a Neuron device, of torch_xla or TorchNeuron")
+
+
 def _jitted(function: Any, options: dict[str, Any]) -> Kernel:
     if isinstance(function, Kernel):
         return function
@@ -148,9 +156,9 @@ def simulate(kernel: Any) -> Any:
         named = {name: back(value) for name, value in kwargs.items()}
         outputs = double.compute(marked.inner(), [back(value) for value in args], named, chip)
         if torched:
-            import torch_xla
+            from neuron_tensors import from_array
 
-            outputs = tuple(torch_xla.from_array(output) for output in outputs)
+            outputs = tuple(from_array(output) for output in outputs)
         return outputs if len(outputs) > 1 else outputs[0]
 
     return run
@@ -159,11 +167,11 @@ def simulate(kernel: Any) -> Any:
 def _from_torch(value: Any) -> Any:
     if not _is_torch(value):
         return value
-    import torch_xla
+    from neuron_tensors import to_array
 
     if value.device.type != "cpu":
         raise Misuse("nki.simulate takes tensors of the CPU")
-    return torch_xla.to_array(value)
+    return to_array(value)
 
 
 from nki import isa, language, typing  # noqa: E402, F401

@@ -15,11 +15,11 @@ import weakref
 from importlib import metadata
 from typing import Any
 
-import ml_dtypes
 import neuron_double as double
 import numpy as np
 import torch
 from neuron_double import Misuse
+from neuron_tensors import from_array, to_array
 
 __version__ = metadata.version("torch_xla")
 REAL = hasattr(torch.Tensor, "_make_wrapper_subclass")
@@ -30,21 +30,6 @@ def device(index: int | None = None) -> Any:
     """The first device of this process."""
     double.device.start()
     return _DEVICE
-
-
-def to_array(tensor: Any) -> np.ndarray:
-    """A CPU tensor as an array of the same bits."""
-    if tensor.dtype == torch.bfloat16:
-        return tensor.detach().contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return tensor.detach().numpy()
-
-
-def from_array(array: np.ndarray) -> Any:
-    """An array as a CPU tensor of the same bits, with memory of its own."""
-    own = np.array(array, order="C")
-    if own.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(own.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(own)
 
 
 class _State:
@@ -282,7 +267,7 @@ else:
             return _brought(self.state)
 
     def install() -> None:
-        torch._to_device["xla"] = _sent
+        torch._to_device["xla"] = lambda tensor, where: _sent(tensor)
 
     def uninstall() -> None:
         torch._to_device.clear()

@@ -64,8 +64,8 @@ class Tensor:
         return type(self)(self._array.reshape(*shape))
 
     def to(self, where: Any) -> Tensor:
-        kind = where.type if isinstance(where, device) else str(where)
-        return self if kind == "cpu" else _to_device[kind](self)
+        found = where if isinstance(where, device) else device(where)
+        return self if found.type == "cpu" else _to_device[found.type](self, found)
 
     def cpu(self) -> Tensor:
         return self
