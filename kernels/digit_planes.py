@@ -10,6 +10,7 @@ SBUF        One block of rows at a time: its bytes, its planes, with room for th
 PSUM        With transpose, bf16 tiles of up to eight planes of 128 x 512: two of them rotating.
 DMA         Rows of 8 KiB in (two blocks of 512 columns, or 1024 elements of a row to be transposed); rows of
             2 * slices * block bytes out (7 KiB at 512), without transpose of two blocks.
+Cores       Of two, each makes half of the rows of every matrix of planes: K is even.
 Bound       T_dma = batch K extent (8 + 2 slices) / rate, the rate of the core's DMA engines.
 Limits      block <= 512.
 """
@@ -58,19 +59,22 @@ def digit_planes(words, batch, slices, block, transpose):
     width = slices * block
     planes = nl.ndarray((batch * K, (extent // block) * width), dtype=nl.bfloat16, buffer=nl.shared_hbm)
     blocks = extent // block
+    depth = K // nl.num_programs()
+    mine = nl.program_id(0) * depth
     for i in range(batch):
         if transpose:
             chunk = CHUNK_BYTES // size
             for b in range(blocks):
-                for k in range(0, K, chunk):
-                    end = min(k + chunk, K)
-                    turn_block(words, planes, i * extent + b * block, i * K, b, k, end, slices, block, size)
+                for k in range(0, depth, chunk):
+                    count = min(chunk, depth - k)
+                    row = i * extent + b * block
+                    turn_block(words, planes, row, i * K, b, mine + k, count, slices, block, size)
         else:
             for b in range(0, blocks, SPAN):
                 span = min(SPAN, blocks - b)
-                for k in range(0, K, PARTITIONS):
-                    rows = min(PARTITIONS, K - k)
-                    cast_blocks(words, planes, i * K + k, rows, b, span, slices, block, size)
+                for k in range(0, depth, PARTITIONS):
+                    rows = min(PARTITIONS, depth - k)
+                    cast_blocks(words, planes, i * K + mine + k, rows, b, span, slices, block, size)
     return planes
 
 
@@ -95,19 +99,19 @@ def cast_blocks(words, planes, row, rows, b, span, slices, block, size):
     nisa.dma_copy(dst=planes[row : row + rows, b * width : (b + span) * width], src=result)
 
 
-def turn_block(words, planes, first, row, b, k0, k1, slices, block, size):
-    """The planes of elements k0 to k1 of one block of rows, transposed."""
+def turn_block(words, planes, first, row, b, k0, count, slices, block, size):
+    """The planes of ``count`` elements from k0 on of one block of rows, transposed."""
     strips = []
     for tile in range(0, block, PARTITIONS):
         r = first + tile
         rows = min(PARTITIONS, block - tile)
-        codes = nl.ndarray((rows, (k1 - k0) * size), dtype=nl.int8, buffer=nl.sbuf)
-        nisa.dma_copy(dst=codes, src=words[r : r + rows, k0 * size : k1 * size])
-        digits = nl.ndarray((rows, k1 - k0, size), dtype=nl.bfloat16, buffer=nl.sbuf)
-        cast(digits.reshape((rows, (k1 - k0) * size)), codes, tile // PARTITIONS)
+        codes = nl.ndarray((rows, count * size), dtype=nl.int8, buffer=nl.sbuf)
+        nisa.dma_copy(dst=codes, src=words[r : r + rows, k0 * size : (k0 + count) * size])
+        digits = nl.ndarray((rows, count, size), dtype=nl.bfloat16, buffer=nl.sbuf)
+        cast(digits.reshape((rows, count * size)), codes, tile // PARTITIONS)
         strips.append(digits)
-    for k in range(k0, k1, PARTITIONS):
-        depth = min(PARTITIONS, k1 - k)
+    for k in range(0, count, PARTITIONS):
+        depth = min(PARTITIONS, count - k)
         result = nl.ndarray((depth, slices * block), dtype=nl.bfloat16, buffer=nl.sbuf)
         for p0 in range(0, slices, BANKED):
             p1 = min(p0 + BANKED, slices)
@@ -119,14 +123,14 @@ def turn_block(words, planes, first, row, b, k0, k1, slices, block, size):
                     m = tile * PARTITIONS
                     nisa.nc_transpose(
                         dst=turned[0:depth, p - p0 : p - p0 + 1, m : m + rows],
-                        data=strips[tile][0:rows, k - k0 : k - k0 + depth, byte : byte + 1],
+                        data=strips[tile][0:rows, k : k + depth, byte : byte + 1],
                         engine=nisa.engine.tensor,
                     )
             found = turned[0:depth, 0 : p1 - p0, 0:block]
             cast(result[0:depth, p0 * block : p1 * block], found, (k // PARTITIONS) + p0 // BANKED)
-        nisa.dma_copy(
-            dst=planes[row + k : row + k + depth, b * slices * block : (b + 1) * slices * block], src=result
-        )
+        target = row + k0 + k
+        columns = b * slices * block
+        nisa.dma_copy(dst=planes[target : target + depth, columns : columns + slices * block], src=result)
 
 
 def spacing(block):

@@ -15,6 +15,7 @@ PSUM        Four fresh banks for each 512 x 512 block of the result, all of K ac
             tile for all four in turn; two sets of four rotate, so that evictions hide behind the matmuls
             of the next block. A transposed tile of a panel is one bank.
 HBM         Where both are transposed, and there are several rhs panels, lhs is kept as [batch * K, M].
+Cores       Of two, each makes half of the rows of every product: M is even.
 DMA         Rows of 2 KiB for inputs and results, where the matrix is that wide.
 Bound       T_pe = batch ceil(M/128) ceil(K/128) sum(max(n, 64)) c / f, with n the columns of each block,
             c = 4 cycles for fp32 and 1 otherwise, f the TensorE clock; an operand transposed adds
@@ -69,68 +70,76 @@ def gemm(lhs, rhs, batch, tf32, turn_lhs=0, turn_rhs=0):
     dtype = lhs.dtype
     if tf32:
         dtype = nl.tfloat32
+    rows = M // nl.num_programs()
+    mine = nl.program_id(0) * rows
     out = nl.ndarray((batch * M, N), dtype=nl.float32, buffer=nl.shared_hbm)
     turned = lhs
+    kept = mine
     if turn_lhs and turn_rhs and width < N:
-        turned = nl.ndarray((batch * K, M), dtype=lhs.dtype, buffer=nl.hbm)
+        turned = nl.ndarray((batch * K, rows), dtype=lhs.dtype, buffer=nl.hbm)
+        kept = 0
     for i in range(batch):
         if turn_lhs and not turn_rhs:
-            stream_rhs(lhs, rhs, out, i, K, M, N, width, dtype)
+            stream_rhs(lhs, rhs, out, i, i * M + mine, rows, K, N, width, dtype)
         else:
-            stream_lhs(lhs, rhs, turned, out, i, K, M, N, width, dtype, turn_lhs, turn_rhs)
+            row = i * M + mine
+            stream_lhs(lhs, rhs, turned, out, i, row, rows, kept, K, N, width, dtype, turn_lhs, turn_rhs)
     return out
 
 
-def stream_rhs(lhs, rhs, out, i, K, M, N, width, dtype):
-    """The i-th product: panels of lhs are transposed once, and all of rhs streams past each."""
-    for m0 in range(0, M, width):
-        m1 = min(m0 + width, M)
-        lhs_panel = turn_panel(lhs, i * M + m0, i * M + m1, width, dtype)
+def stream_rhs(lhs, rhs, out, i, row, rows, K, N, width, dtype):
+    """``rows`` rows of the i-th product, from ``row`` on: rhs streams past each panel of lhs, transposed."""
+    for m0 in range(0, rows, width):
+        height = min(width, rows - m0)
+        lhs_panel = turn_panel(lhs, row + m0, height, width, dtype)
         for n0 in range(0, N, width):
             n1 = min(n0 + width, N)
-            rhs_panel = load_panel(rhs, i * K, K, n0, n1, dtype)
-            multiply_panels(lhs_panel, rhs_panel, out, i * M + m0, m1 - m0, n0, n1)
+            rhs_panel = load_panel(rhs, i * K, K, n0, n1 - n0, dtype)
+            multiply_panels(lhs_panel, rhs_panel, out, row + m0, height, n0, n1)
 
 
-def stream_lhs(lhs, rhs, turned, out, i, K, M, N, width, dtype, turn_lhs, turn_rhs):
-    """The i-th product: all of lhs streams past each panel of rhs, to be transposed past the first only."""
+def stream_lhs(lhs, rhs, turned, out, i, row, rows, column, K, N, width, dtype, turn_lhs, turn_rhs):
+    """The same where all of lhs streams past each panel of rhs, to be transposed past the first only.
+
+    Its columns are those of ``turned`` from ``column`` on.
+    """
     for n0 in range(0, N, width):
         n1 = min(n0 + width, N)
         if turn_rhs:
-            rhs_panel = turn_panel(rhs, i * N + n0, i * N + n1, width, dtype)
+            rhs_panel = turn_panel(rhs, i * N + n0, n1 - n0, width, dtype)
         else:
-            rhs_panel = load_panel(rhs, i * K, K, n0, n1, dtype)
-        for m0 in range(0, M, width):
-            m1 = min(m0 + width, M)
+            rhs_panel = load_panel(rhs, i * K, K, n0, n1 - n0, dtype)
+        for m0 in range(0, rows, width):
+            height = min(width, rows - m0)
             if turn_lhs and n0 == 0:
-                lhs_panel = turn_panel(lhs, i * M + m0, i * M + m1, width, dtype)
+                lhs_panel = turn_panel(lhs, row + m0, height, width, dtype)
                 if width < N:
-                    store_panel(lhs_panel, turned, i * K, m0, m1)
+                    store_panel(lhs_panel, turned, i * K, column + m0, height)
             else:
-                lhs_panel = load_panel(turned, i * K, K, m0, m1, dtype)
-            multiply_panels(lhs_panel, rhs_panel, out, i * M + m0, m1 - m0, n0, n1)
+                lhs_panel = load_panel(turned, i * K, K, column + m0, height, dtype)
+            multiply_panels(lhs_panel, rhs_panel, out, row + m0, height, n0, n1)
 
 
-def load_panel(source, row, K, c0, c1, dtype):
-    """Columns c0 to c1 of K rows as SBUF tiles of at most 128 rows, cast to ``dtype`` by the DMA."""
+def load_panel(source, row, K, column, columns, dtype):
+    """``columns`` columns of K rows as SBUF tiles of at most 128 rows, cast to ``dtype`` by the DMA."""
     panel = []
     for k in range(0, K, PARTITIONS):
         rows = min(PARTITIONS, K - k)
-        tile = nl.ndarray((rows, c1 - c0), dtype=dtype, buffer=nl.sbuf)
-        nisa.dma_copy(dst=tile, src=source[row + k : row + k + rows, c0:c1])
+        tile = nl.ndarray((rows, columns), dtype=dtype, buffer=nl.sbuf)
+        nisa.dma_copy(dst=tile, src=source[row + k : row + k + rows, column : column + columns])
         panel.append(tile)
     return panel
 
 
-def store_panel(panel, target, row, c0, c1):
-    """The tiles of a panel as columns c0 to c1 of the rows from ``row`` on."""
+def store_panel(panel, target, row, column, columns):
+    """The tiles of a panel as ``columns`` columns of the rows from ``row`` on."""
     for k in range(len(panel)):
         first = row + k * PARTITIONS
-        nisa.dma_copy(dst=target[first : first + panel[k].shape[0], c0:c1], src=panel[k])
+        nisa.dma_copy(dst=target[first : first + panel[k].shape[0], column : column + columns], src=panel[k])
 
 
-def turn_panel(source, r0, r1, chunk, dtype):
-    """Rows r0 to r1, transposed: SBUF tiles of at most 128 of their columns, cast to ``dtype`` by the DMA.
+def turn_panel(source, row, rows, chunk, dtype):
+    """``rows`` rows, transposed: SBUF tiles of at most 128 of their columns, cast to ``dtype`` by the DMA.
 
     ``chunk`` columns are loaded at a time.
     """
@@ -139,10 +148,10 @@ def turn_panel(source, r0, r1, chunk, dtype):
     for k0 in range(0, K, chunk):
         k1 = min(k0 + chunk, K)
         strips = []
-        for r in range(r0, r1, PARTITIONS):
-            rows = min(PARTITIONS, r1 - r)
-            strip = nl.ndarray((rows, k1 - k0), dtype=dtype, buffer=nl.sbuf)
-            nisa.dma_copy(dst=strip, src=source[r : r + rows, k0:k1])
+        for r in range(0, rows, PARTITIONS):
+            height = min(PARTITIONS, rows - r)
+            strip = nl.ndarray((height, k1 - k0), dtype=dtype, buffer=nl.sbuf)
+            nisa.dma_copy(dst=strip, src=source[row + r : row + r + height, k0:k1])
             strips.append(strip)
         for k in range(k0, k1, PARTITIONS):
             panel.append(turn_tile(strips, k - k0, min(PARTITIONS, k1 - k), dtype, k // PARTITIONS))

@@ -17,6 +17,7 @@ SBUF        int32 accumulators of s - 1 sums and of the first half of the square
 PSUM        A tile of one bank for each 128 rows of the block, for each product and chunk; rotating.
 DMA         Operand rows 2 * depth * block bytes (8 KiB at 8 x 512), each read once for every block of the
             result; result rows 4 * block_n bytes.
+Cores       Of two, each makes half of the rows of every block, of half of lhs and all of rhs; block_m even.
 Bound       T_pe = batch (s + floor(s/2) ceil(s/2)) ceil(M/128) ceil(K/128) N / f, f the TensorE clock;
             (b + 1) / 2b of it for b blocks of rows with ``part`` 1, and for b chunks of K with 2.
 Limits      block_m <= 512; K a multiple of depth * 128; K (2^16 ceil(s/2) + 2^14 s) + 2^24 < 2^31.
@@ -72,6 +73,8 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, part):
     if part == 1:
         shape = (batch * (blocks_m * (blocks_m + 1) // 2) * block_m, width)
     out = nl.ndarray(shape, dtype=nl.int32, buffer=nl.shared_hbm)
+    height = block_m // nl.num_programs()
+    mine = nl.program_id(0) * height
     before = ([], [], [], [])
     row = 0
     column = 0
@@ -94,11 +97,13 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, part):
                     bn,
                     slices,
                     block_m,
+                    height,
+                    mine,
                     block_n,
                     depth,
                     before,
                     out,
-                    row,
+                    row + mine,
                     column,
                 )
                 row = following
@@ -108,30 +113,31 @@ def karatsuba_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, part):
                 if part == 1 or bn == last - 1:
                     following = following + block_m
     for step in range(1, slices):
-        finish(before, slices - step, slices, out, row, column, block_n)
-    finish_first(before, out, row, column, block_n)
+        finish(before, slices - step, slices, out, row + mine, column, block_n)
+    finish_first(before, out, row + mine, column, block_n)
     return out
 
 
 def multiply_block(
-    lhs, rhs, first, chunks, bm, bn, slices, block_m, block_n, depth, before, out, row, column
+    lhs, rhs, chunk, chunks, bm, bn, slices, block_m, height, first, block_n, depth, before, out, row, column
 ):
-    """The sums for t = 1 .. s - 1 and the squares of one block, no words, no carries; finishes ``before``."""
+    """The sums for t = 1 .. s - 1 and the squares, no words, no carries, of ``height`` rows of one block.
+
+    They are those from ``first`` on. Finishes ``before``.
+    """
     pairs = slices // 2 * ((slices + 1) // 2)
     products = slices + pairs
     sums = []
     squares = []
     settled = 0
     for c in range(chunks):
-        r = (first + c) * PARTITIONS
+        r = (chunk + c) * PARTITIONS
         order = product_order(slices, c > 0)
         for place in range(products):
             index = order[place]
-            m = (bm * products + index) * depth * block_m
-            n = (bn * products + index) * depth * block_n
-            lhs_plane = load(lhs, r, m, depth * block_m)
-            rhs_plane = load(rhs, r, n, depth * block_n)
-            banks = multiply(lhs_plane, rhs_plane, block_m, block_n, depth)
+            lhs_plane = load(lhs, r, (bm * products + index) * depth, depth, block_m, first, height)
+            rhs_plane = load(rhs, r, (bn * products + index) * depth, depth, block_n, 0, block_n)
+            banks = multiply(lhs_plane, rhs_plane, height, block_n, depth)
             integers = cast(banks, block_n)
             t = diagonal_of(slices, index)
             p = index - pairs
@@ -187,21 +193,29 @@ def diagonal_of(slices, index):
     return found
 
 
-def load(source, row, column, width):
-    """One plane of one chunk."""
-    plane = nl.ndarray((PARTITIONS, width), dtype=nl.bfloat16, buffer=nl.sbuf)
-    nisa.dma_copy(dst=plane, src=source[row : row + PARTITIONS, column : column + width])
+def load(source, row, tile, depth, block, first, width):
+    """One plane of one chunk, ``width`` columns of each of its tiles."""
+    plane = nl.ndarray((PARTITIONS, depth * width), dtype=nl.bfloat16, buffer=nl.sbuf)
+    if width == block:
+        columns = source[row : row + PARTITIONS, tile * block : (tile + depth) * block]
+        nisa.dma_copy(dst=plane, src=columns)
+    else:
+        of_tiles = source.reshape((source.shape[0], source.shape[1] // block, block))
+        nisa.dma_copy(
+            dst=plane.reshape((PARTITIONS, depth, width)),
+            src=of_tiles[row : row + PARTITIONS, tile : tile + depth, first : first + width],
+        )
     return plane
 
 
-def multiply(lhs_plane, rhs_plane, block_m, block_n, depth):
-    """The product of two planes of one chunk: a bank for each 128 rows."""
-    rows = min(PARTITIONS, block_m)
-    row_tiles = block_m // rows
+def multiply(lhs_plane, rhs_plane, height, block_n, depth):
+    """The product of two planes of one chunk: a bank for at most 128 rows."""
+    row_tiles = (height + PARTITIONS - 1) // PARTITIONS
+    rows = height // row_tiles
     banks = nl.ndarray((rows, row_tiles, BANK_COLUMNS), dtype=nl.float32, buffer=nl.psum)
     for tile in range(row_tiles):
         for j in range(depth):
-            m = j * block_m + tile * rows
+            m = j * height + tile * rows
             nisa.nc_matmul(
                 dst=banks[0:rows, tile : tile + 1, 0:block_n],
                 stationary=lhs_plane[0:PARTITIONS, m : m + rows],

@@ -11,6 +11,7 @@ SBUF        Of one block of columns and one chunk of depth * 128 rows: the bytes
             sum, with room for the next ones.
 PSUM        With transpose, bf16 tiles of up to four planes of 128 x 512; a bank for a sum's Gram matrices.
 DMA         Rows of 8 * block bytes in (4 KiB at 512) and 2 * depth * block bytes out (8 KiB).
+Cores       Of two, each makes half of the columns of every block, in rows half as long: block is even.
 Bound       T_dma = batch K extent (8 + 2 P) / rate for P planes, the rate of the core's DMA engines.
 Limits      block <= 512; K a multiple of depth * 128; depth <= 8.
 """
@@ -53,9 +54,9 @@ def karatsuba_planes(words, batch, slices, block, depth, transpose):
         each tile of chunk c; along it, for each block, P planes of ``depth`` tiles of ``block`` columns.
         First are the sums of planes p < q by p + q = 1 .. s - 1 and p, then the s planes.
     squares
-        [batch * K / (128 depth) * r, (extent / block) * (P - s)] fp32 in HBM, r = min(128, block): for each
-        chunk, r rows, and for each block the sums of planes; the largest of those r numbers is the
-        largest sum of squares of a column, in fp32.
+        [batch * K / (128 depth) * r, (extent / block) * (P - s)] fp32 in HBM, r = min(128, block), or twice
+        min(128, block / 2) from two cores: for each chunk, r rows, and for each block the sums of planes; the
+        largest of those r numbers is the largest sum of squares of a column, in fp32.
     """
     size = ((slices + WORD - 1) // WORD) * WORD
     if transpose:
@@ -70,7 +71,12 @@ def karatsuba_planes(words, batch, slices, block, depth, transpose):
     chunks = K // (depth * PARTITIONS)
     shape = (batch * chunks * PARTITIONS, blocks * width)
     planes = nl.ndarray(shape, dtype=nl.bfloat16, buffer=nl.shared_hbm)
-    shape = (batch * chunks * min(PARTITIONS, block), blocks * pairs)
+    programs = nl.num_programs()
+    half = block // programs
+    mine = nl.program_id(0) * half
+    place = nl.program_id(0)
+    largest_rows = min(PARTITIONS, half)
+    shape = (batch * chunks * programs * largest_rows, blocks * pairs)
     squares = nl.ndarray(shape, dtype=nl.float32, buffer=nl.shared_hbm)
     parts = 1
     if transpose:
@@ -82,28 +88,30 @@ def karatsuba_planes(words, batch, slices, block, depth, transpose):
     for i in range(batch):
         for b in range(blocks):
             for c in range(chunks):
-                digits = nl.ndarray((PARTITIONS, slices, depth * block), dtype=nl.bfloat16, buffer=nl.sbuf)
+                digits = nl.ndarray((PARTITIONS, slices, depth * half), dtype=nl.bfloat16, buffer=nl.sbuf)
                 k = c * depth * PARTITIONS
                 banks = []
                 for part in range(parts):
                     if transpose:
                         first = part * STRIP
                         last = min(first + STRIP, depth)
-                        turn_strip(words, digits, i * extent + b * block, k, first, last, block, size)
+                        turn_strip(words, digits, i * extent + b * block + mine, k, first, last, half, size)
                     else:
-                        cast_chunk(words, digits, i * K + k, b, block, depth, size)
+                        cast_chunk(words, digits, i * K + k, b * block + mine, half, depth, size)
                     if len(before) > 0:
-                        store_sums(planes, before[0], before[1], banks, part, parts, row, column, block)
+                        store_sums(
+                            planes, before[0], before[1], banks, part, parts, row, column, block, mine, half
+                        )
                 if len(before) > 0:
-                    store_largest(squares, before[1], banks, row, b_before)
-                largest = nl.ndarray((min(PARTITIONS, block), pairs), dtype=nl.float32, buffer=nl.sbuf)
+                    store_largest(squares, before[1], banks, row * programs + place, b_before)
+                largest = nl.ndarray((largest_rows, pairs), dtype=nl.float32, buffer=nl.sbuf)
                 before = (digits, largest)
                 row = i * chunks + c
                 column = b * width
                 b_before = b
     banks = []
-    store_sums(planes, before[0], before[1], banks, 0, 1, row, column, block)
-    store_largest(squares, before[1], banks, row, b_before)
+    store_sums(planes, before[0], before[1], banks, 0, 1, row, column, block, mine, half)
+    store_largest(squares, before[1], banks, row * programs + place, b_before)
     return planes, squares
 
 
@@ -116,21 +124,31 @@ def store_largest(squares, largest, banks, row, b):
     nisa.dma_copy(dst=squares[row * rows : (row + 1) * rows, b * pairs : (b + 1) * pairs], src=largest)
 
 
-def store(planes, plane, row, column):
-    """One plane of one chunk to HBM."""
-    width = plane.shape[1] * plane.shape[2]
-    nisa.dma_copy(dst=planes[row * PARTITIONS : (row + 1) * PARTITIONS, column : column + width], src=plane)
+def store(planes, plane, row, column, block, first, half):
+    """``half`` columns of the tiles of one plane of one chunk to HBM."""
+    width = plane.shape[2]
+    r = row * PARTITIONS
+    if half == block:
+        nisa.dma_copy(dst=planes[r : r + PARTITIONS, column : column + width], src=plane)
+    else:
+        of_tiles = planes.reshape((planes.shape[0], planes.shape[1] // block, block))
+        depth = width // half
+        tile = column // block
+        nisa.dma_copy(
+            dst=of_tiles[r : r + PARTITIONS, tile : tile + depth, first : first + half],
+            src=plane.reshape((PARTITIONS, depth, half)),
+        )
 
 
-def cast_chunk(words, digits, row, b, block, depth, size):
-    """The digits of one block of columns."""
+def cast_chunk(words, digits, row, column, block, depth, size):
+    """The digits of ``block`` columns."""
     slices = digits.shape[1]
     codes = nl.ndarray((PARTITIONS, depth * block, size), dtype=nl.int8, buffer=nl.sbuf)
     for j in range(depth):
         r = row + j * PARTITIONS
         nisa.dma_copy(
             dst=codes[0:PARTITIONS, j * block : (j + 1) * block, 0:size],
-            src=words[r : r + PARTITIONS, b * block * size : (b + 1) * block * size],
+            src=words[r : r + PARTITIONS, column * size : (column + block) * size],
         )
     for p in range(slices):
         byte = slices - 1 - p
@@ -191,13 +209,18 @@ def spacing(block):
     return columns
 
 
-def store_sums(planes, digits, largest, banks, part, parts, row, column, block):
-    """One of ``parts`` of the planes and their sums to HBM, and Gram matrices of the sums to ``banks``."""
+def store_sums(planes, digits, largest, banks, part, parts, row, column, block, first, half):
+    """One of ``parts`` of the planes and their sums to HBM, and Gram matrices of the sums to ``banks``.
+
+    Of ``half`` columns of a block, from ``first`` on.
+    """
     slices = digits.shape[1]
     width = digits.shape[2]
+    size = width // half * block
     pairs = largest.shape[1]
     for p in range(part * slices // parts, (part + 1) * slices // parts):
-        store(planes, digits[0:PARTITIONS, p : p + 1, 0:width], row, column + (pairs + p) * width)
+        plane = digits[0:PARTITIONS, p : p + 1, 0:width]
+        store(planes, plane, row, column + (pairs + p) * size, block, first, half)
     index = 0
     for t in range(1, slices):
         for p in range((t + 1) // 2):
@@ -210,10 +233,10 @@ def store_sums(planes, digits, largest, banks, part, parts, row, column, block):
                     op=nl.add,
                     engine=nisa.engine.vector,
                 )
-                store(planes, total, row, column + index * width)
+                store(planes, total, row, column + index * size, block, first, half)
                 if index >= BEHIND:
                     keep_largest(largest, banks, index - BEHIND)
-                banks.append(gram(total.reshape((PARTITIONS, width)), block))
+                banks.append(gram(total.reshape((PARTITIONS, width)), half))
             index = index + 1
 
 

@@ -10,6 +10,7 @@ SBUF        One rhs panel of K x 2 KiB a partition row, resident for a sweep ove
             width, the next one loading while the present one is used; two numbers a row for all of M.
 PSUM        A fresh bank for each 128 x 512 block of the product, all of K accumulated in it.
 DMA         Rows of 2 KiB for operands, where the matrix is that wide; 8 bytes a row out.
+Cores       Of two, each takes half of the rows of every product: M is even.
 Bound       T_pe = batch ceil(M/128) ceil(K/128) N / f, f the TensorE clock.
 Limits      K <= 2048: two lhs_t panels and two of rhs, at the change of panel, fit SBUF.
 """
@@ -47,34 +48,36 @@ def least_product(lhs_t, rhs, batch):
     M = lhs_t.shape[1]
     N = rhs.shape[1]
     out = nl.ndarray((batch * M, 2), dtype=nl.float32, buffer=nl.shared_hbm)
+    height = M // nl.num_programs()
+    mine = nl.program_id(0) * height
     for i in range(batch):
         least = []
-        for m in range(0, M, PARTITIONS):
-            tile = nl.ndarray((min(PARTITIONS, M - m), 2), dtype=nl.float32, buffer=nl.sbuf)
+        for m in range(0, height, PARTITIONS):
+            tile = nl.ndarray((min(PARTITIONS, height - m), 2), dtype=nl.float32, buffer=nl.sbuf)
             nisa.memset(dst=tile, value=LARGE)
             least.append(tile)
         for n0 in range(0, N, WIDTH):
             n1 = min(n0 + WIDTH, N)
-            rhs_panel = load_panel(rhs, i * K, K, n0, n1)
-            for m0 in range(0, M, WIDTH):
-                m1 = min(m0 + WIDTH, M)
-                lhs_panel = load_panel(lhs_t, i * K, K, m0, m1)
+            rhs_panel = load_panel(rhs, i * K, K, n0, n1 - n0)
+            for m0 in range(0, height, WIDTH):
+                m1 = min(m0 + WIDTH, height)
+                lhs_panel = load_panel(lhs_t, i * K, K, mine + m0, m1 - m0)
                 for m in range(m0, m1, PARTITIONS):
                     reduce_rows(least[m // PARTITIONS], lhs_panel, rhs_panel, m - m0, n1 - n0)
         for tile in range(len(least)):
             rows = least[tile].shape[0]
-            row = i * M + tile * PARTITIONS
+            row = i * M + mine + tile * PARTITIONS
             nisa.dma_copy(dst=out[row : row + rows, 0:2], src=least[tile])
     return out
 
 
-def load_panel(source, row, K, c0, c1):
-    """Columns c0 to c1 of K rows as SBUF tiles of at most 128 rows."""
+def load_panel(source, row, K, column, columns):
+    """``columns`` columns of K rows as SBUF tiles of at most 128 rows."""
     panel = []
     for k in range(0, K, PARTITIONS):
         rows = min(PARTITIONS, K - k)
-        tile = nl.ndarray((rows, c1 - c0), dtype=nl.bfloat16, buffer=nl.sbuf)
-        nisa.dma_copy(dst=tile, src=source[row + k : row + k + rows, c0:c1])
+        tile = nl.ndarray((rows, columns), dtype=nl.bfloat16, buffer=nl.sbuf)
+        nisa.dma_copy(dst=tile, src=source[row + k : row + k + rows, column : column + columns])
         panel.append(tile)
     return panel
 

@@ -17,6 +17,7 @@ SBUF        B of ``resident`` orbitals i; of the orbitals j a group of ``pack`` 
 PSUM        A bank for each tile of at most 128 rows b and 512 columns a, all of K accumulated in it; as many
             for transposes, those of a group after the first products of the next, which hide VectorE.
 DMA         Rows of ``chunk`` orbitals, 2 KiB or so.
+Cores       Two make the same sums, and each gives half of the partitions.
 Bound       T_pe = pairs ceil(x/128) R v c / f, R the tiles of rows an orbital has: 3.5 for v = 448, not 4;
             c = 4 cycles for fp32 and 1 for tf32, f the TensorE clock. VectorE needs about 5.6 v a tile.
 Limits      A resident orbital, a group of others and Y fit SBUF: see ``numtrn/plan/mp2_tiling.py``.
@@ -153,7 +154,10 @@ def mp2_pairs(
             present = []
     if exchange:
         sum_exchange(sums, kinds, units[len(units) - 1], before, size, triangle)
-    nisa.dma_copy(dst=out, src=sums)
+    height = PARTITIONS // nl.num_programs()
+    mine = nl.program_id(0) * height
+    columns = out.shape[1]
+    nisa.dma_copy(dst=out[mine : mine + height, 0:columns], src=sums[mine : mine + height, 0:columns])
     return out
 
 

@@ -7,6 +7,7 @@ Engines     By case: VectorE, ScalarE, TensorE (transpose) or DMA does the work;
 SBUF        Source and result: rows of up to 4 KiB.
 PSUM        One bank, or one tile of 128 x 128 for each transpose.
 DMA         Rows of up to 4 KiB.
+Cores       Two compute the same, and each gives half of the rows.
 Bound       Launch; it runs once for each device.
 Limits      128 rows; 512 columns, or 8 times as many bytes.
 """
@@ -69,7 +70,9 @@ def probe_casts(source, case):
         transpose(result, loaded)
     elif case == BF16_BY_VECTOR:
         nisa.tensor_copy(dst=result, src=loaded, engine=nisa.engine.vector)
-    nisa.dma_copy(dst=out, src=result)
+    rows = PARTITIONS // nl.num_programs()
+    mine = nl.program_id(0) * rows
+    nisa.dma_copy(dst=out[mine : mine + rows, 0:columns], src=result[mine : mine + rows, 0:columns])
     return out
 
 

@@ -4,6 +4,7 @@ Engines     By case: GpSimd or VectorE; DMA; TensorE and ScalarE are idle.
 SBUF        Both operands and the result: three rows of up to 2 KiB.
 PSUM        None.
 DMA         Rows of up to 2 KiB.
+Cores       Two compute the same, and each gives half of the rows.
 Bound       Launch; it runs once for each device.
 Limits      128 rows.
 """
@@ -61,5 +62,7 @@ def probe_integers(one, other, case):
         )
     if case == EITHER:
         nisa.tensor_tensor(dst=first, data1=first, data2=second, op=nl.bitwise_or, engine=nisa.engine.vector)
-    nisa.dma_copy(dst=out, src=first)
+    rows = PARTITIONS // nl.num_programs()
+    mine = nl.program_id(0) * rows
+    nisa.dma_copy(dst=out[mine : mine + rows, 0:columns], src=first[mine : mine + rows, 0:columns])
     return out

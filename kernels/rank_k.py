@@ -17,6 +17,8 @@ PSUM        A bank for each 128 rows of the panel, up to eight, all of K and bot
             A panel is transposed before, a bank of 2 KiB rows at a time.
 HBM         Transposed panels that do not stay, but are read again, are stored as operands_t.
 DMA         Rows of 4 KiB for panels, two blocks wide, and of 2 KiB for streams and results, in fp32.
+Cores       Of two, each makes half of the rows of every tile, an even number, in the time of all: 64 rows
+            take TensorE as long as 128. Both read and transpose everything.
 Bound       T_pe = batch parts ceil(K/128) 128 nb (nb + 1) / 2 c / f for nb = N/128 tiles of rows, with c = 4
             cycles for fp32 and 1 otherwise, f the TensorE clock: (nb + 1) / 2 nb of a GEMM of equal size.
             Transposes add batch parts nb ceil(K/128) 128 c' / f, c' = 4 (trn1) or 2 for fp32, else 1.
@@ -112,8 +114,8 @@ def store_zeros(out, row, N, block):
     nisa.memset(dst=zeros, value=0.0, engine=nisa.engine.gpsimd)
     for j in range(last + 1):
         for m in range(N, end, PARTITIONS):
-            rows = min(PARTITIONS, end - m)
-            r = row + stacked_row(m, j, block)
+            rows = min(PARTITIONS, end - m) // nl.num_programs()
+            r = row + stacked_row(m, j, block) + nl.program_id(0) * rows
             nisa.dma_copy(dst=out[r : r + rows, 0:block], src=zeros[0:rows, 0:block])
 
 
@@ -138,8 +140,9 @@ def multiply_rows(out, row, operands_t, tops, K, panel, m0, m1, block, width, ke
             first = c0 % width
         results = multiply_block(operands_t, tops, K, panel, m0, m1, start, moving, first, c0, block, dtype)
         for r in range(len(results)):
-            at = row + stacked_row(start + r * PARTITIONS, c0 // block, block)
-            nisa.dma_copy(dst=out[at : at + results[r].shape[0], 0:block], src=results[r])
+            rows = results[r].shape[0]
+            at = row + stacked_row(start + r * PARTITIONS, c0 // block, block) + nl.program_id(0) * rows
+            nisa.dma_copy(dst=out[at : at + rows, 0:block], src=results[r])
 
 
 def multiply_block(operands_t, tops, K, panel, m0, m1, start, moving, first, c0, block, dtype):
@@ -151,7 +154,8 @@ def multiply_block(operands_t, tops, K, panel, m0, m1, start, moving, first, c0,
     banks = []
     for m in range(start, m1, PARTITIONS):
         rows = min(PARTITIONS, m1 - m)
-        banks.append(nl.ndarray((rows, min(block, m + rows - c0)), dtype=nl.float32, buffer=nl.psum))
+        shape = (rows // nl.num_programs(), min(block, m + rows - c0))
+        banks.append(nl.ndarray(shape, dtype=nl.float32, buffer=nl.psum))
     for t in range((K + PARTITIONS - 1) // PARTITIONS):
         k = t * PARTITIONS
         depth = min(PARTITIONS, K - k)
@@ -164,7 +168,7 @@ def multiply_block(operands_t, tops, K, panel, m0, m1, start, moving, first, c0,
         for p in range(len(tops)):
             tile = tiles[len(tops) - 1 - p]
             for r in range(len(banks)):
-                m = start - m0 + r * PARTITIONS
+                m = start - m0 + r * PARTITIONS + nl.program_id(0) * banks[r].shape[0]
                 nisa.nc_matmul(
                     dst=banks[r],
                     stationary=panel[t][p][0:depth, m : m + banks[r].shape[0]],

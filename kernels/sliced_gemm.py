@@ -17,6 +17,7 @@ SBUF        int32 accumulators of the s diagonals of one block, and those of the
 PSUM        A tile of one bank for each 128 rows of the block, for each group of ``group`` matmuls; rotating.
 DMA         Operand rows hold all planes of a block side by side: 2 * slices * block_m bytes (7 KiB at
             7 x 512); result rows 4 * words * block_n bytes (6 KiB).
+Cores       Of two, each makes half of the rows of every block, of half of lhs and all of rhs; block_m even.
 Bound       T_pe = batch s (s + 1) / 2 ceil(M/128) ceil(K/128) N / f, f the TensorE clock; (b + 1) / 2b
             of it for b blocks of rows with ``part`` 1 and 2.
 Limits      block_m <= 512; K slices max|digit|^2 + 2^24 < 2^31, for the int32 accumulators.
@@ -75,6 +76,8 @@ def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group, part):
     if part == 1:
         shape = (batch * (blocks_m * (blocks_m + 1) // 2) * block_m, width)
     out = nl.ndarray(shape, dtype=nl.int32, buffer=nl.shared_hbm)
+    height = block_m // nl.num_programs()
+    mine = nl.program_id(0) * height
     before = []
     before_row = 0
     before_column = 0
@@ -91,62 +94,73 @@ def sliced_gemm(lhs, rhs, batch, slices, block_m, block_n, depth, group, part):
                 column = bn * width
                 if part == 1:
                     column = 0
-                words = new_words(block_m, width)
+                words = new_words(height, width)
                 totals = multiply_block(
-                    lhs, rhs, i * K, end, bm, bn, slices, block_m, block_n, depth, group, before, words
+                    lhs, rhs, i * K, end, bm, bn, slices, block_m, mine, block_n, depth, group, before, words
                 )
                 if len(before) > 0:
-                    store(out, words, before_row, before_column, width)
+                    store(out, words, before_row + mine, before_column, width)
                 before = totals
                 before_row = row
                 before_column = column
                 if part == 1 or bn == last - 1:
                     row = row + block_m
-    words = new_words(block_m, width)
+    words = new_words(height, width)
     for step in range(1, slices):
         carry(before, words, slices - step, slices, block_n)
-    store(out, words, before_row, before_column, width)
+    store(out, words, before_row + mine, before_column, width)
     return out
 
 
-def new_words(block_m, width):
-    """A tile for the words of one block: [rows, row tiles, words * block_n]."""
-    rows = min(PARTITIONS, block_m)
-    return nl.ndarray((rows, block_m // rows, width), dtype=nl.int32, buffer=nl.sbuf)
+def new_words(height, width):
+    """A tile for the words of ``height`` rows of a block: [rows, row tiles, words * block_n]."""
+    row_tiles = (height + PARTITIONS - 1) // PARTITIONS
+    return nl.ndarray((height // row_tiles, row_tiles, width), dtype=nl.int32, buffer=nl.sbuf)
 
 
-def multiply_block(lhs, rhs, row, K, bm, bn, slices, block_m, block_n, depth, group, before, words):
-    """All diagonals of one block, int32 tiles [rows, row tiles * block_n]; carries those ``before``."""
-    rows = min(PARTITIONS, block_m)
+def multiply_block(lhs, rhs, row, K, bm, bn, slices, block_m, first, block_n, depth, group, before, words):
+    """All diagonals of the rows that ``words`` has of one block, from ``first`` on; carries those ``before``.
+
+    They are int32 tiles [rows, row tiles * block_n].
+    """
+    rows = words.shape[0]
+    height = rows * words.shape[1]
     totals = []
     for k in range(0, K, depth * PARTITIONS):
         end = min(k + depth * PARTITIONS, K)
-        lhs_planes = load_planes(lhs, row + k, row + end, bm * slices * block_m, slices * block_m)
-        rhs_planes = load_planes(rhs, row + k, row + end, bn * slices * block_n, slices * block_n)
+        lhs_planes = load_planes(lhs, row + k, row + end, bm * slices, slices, block_m, first, height)
+        rhs_planes = load_planes(rhs, row + k, row + end, bn * slices, slices, block_n, 0, block_n)
         for t in range(slices):
             if k == 0:
-                totals.append(nl.ndarray((rows, (block_m // rows) * block_n), dtype=nl.int32, buffer=nl.sbuf))
-            add_diagonal(totals[t], lhs_planes, rhs_planes, t, block_m, block_n, group, k == 0)
+                totals.append(nl.ndarray((rows, (height // rows) * block_n), dtype=nl.int32, buffer=nl.sbuf))
+            add_diagonal(totals[t], lhs_planes, rhs_planes, t, height, block_n, group, k == 0)
             if k == 0 and t > 0 and len(before) > 0:
                 carry(before, words, slices - t, slices, block_n)
     return totals
 
 
-def load_planes(source, r0, r1, column, width):
-    """Rows r0 to r1 of one block's planes as SBUF tiles of at most 128 rows."""
+def load_planes(source, r0, r1, plane, slices, block, first, width):
+    """Rows r0 to r1 of one block's planes, ``width`` columns of each, as SBUF tiles of at most 128 rows."""
     planes = []
     for r in range(r0, r1, PARTITIONS):
         rows = min(PARTITIONS, r1 - r)
-        tile = nl.ndarray((rows, width), dtype=nl.bfloat16, buffer=nl.sbuf)
-        nisa.dma_copy(dst=tile, src=source[r : r + rows, column : column + width])
+        tile = nl.ndarray((rows, slices * width), dtype=nl.bfloat16, buffer=nl.sbuf)
+        if width == block:
+            nisa.dma_copy(dst=tile, src=source[r : r + rows, plane * block : (plane + slices) * block])
+        else:
+            of_planes = source.reshape((source.shape[0], source.shape[1] // block, block))
+            nisa.dma_copy(
+                dst=tile.reshape((rows, slices, width)),
+                src=of_planes[r : r + rows, plane : plane + slices, first : first + width],
+            )
         planes.append(tile)
     return planes
 
 
-def add_diagonal(total, lhs_planes, rhs_planes, t, block_m, block_n, group, first):
+def add_diagonal(total, lhs_planes, rhs_planes, t, height, block_n, group, first):
     """Add the products of planes p + q = t to ``total``, ``group`` matmuls to a bank."""
     rows = total.shape[0]
-    row_tiles = block_m // rows
+    row_tiles = height // rows
     tiles = len(lhs_planes)
     count = (t + 1) * tiles
     for g in range(0, count, group):
@@ -156,7 +170,7 @@ def add_diagonal(total, lhs_planes, rhs_planes, t, block_m, block_n, group, firs
             k = i % tiles
             depth = lhs_planes[k].shape[0]
             for tile in range(row_tiles):
-                m = p * block_m + tile * rows
+                m = p * height + tile * rows
                 nisa.nc_matmul(
                     dst=banks[0:rows, tile : tile + 1, 0:block_n],
                     stationary=lhs_planes[k][0:depth, m : m + rows],

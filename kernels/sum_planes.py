@@ -10,6 +10,7 @@ Engines     VectorE adds and squares; TensorE adds the squares; ScalarE evicts; 
 SBUF        Four tiles of 128 rows and up to 4096 columns, twice, and evicted sums: 96 KiB a partition.
 PSUM        Sums of squares of 4096 columns, all banks: only TensorE waits for their eviction.
 DMA         Rows of up to 8 KiB.
+Cores       Of two, each adds half of the columns, which are an even number.
 Bound       T_dma = 3 * 2 bytes an element at the DMA rate, and 4 for each 128 elements.
 Limits      Rows a multiple of height; height <= 128.
 """
@@ -51,10 +52,12 @@ def sum_planes(first, second, height):
     ones = nl.ndarray((height, 2 * places - 1), dtype=nl.bfloat16, buffer=nl.sbuf)
     nisa.memset(dst=ones, value=0.0)
     nisa.memset(dst=ones[0:height, places - 1 : places], value=1.0)
+    width = columns // nl.num_programs()
+    mine = nl.program_id(0) * width
     for tile in range(0, tiles, PARTITIONS):
         count = min(PARTITIONS, tiles - tile)
-        for c in range(0, columns, COLUMNS):
-            add_columns(first, second, out, squares, ones, tile, count, c, min(COLUMNS, columns - c))
+        for c in range(0, width, COLUMNS):
+            add_columns(first, second, out, squares, ones, tile, count, mine + c, min(COLUMNS, width - c))
     return out, squares
 
 

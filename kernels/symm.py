@@ -15,6 +15,7 @@ PSUM        A fresh bank for each 128 rows of a strip of 512 columns of the resu
             it, a moving tile for all of them in turn; two sets of up to four rotate.
 DMA         Rows of 2 KiB at block = 512: each block below the diagonal twice, as it lies and to be mirrored;
             rhs M / block times; the result.
+Cores       Of two, each makes half of the columns: N is even. Both mirror S.
 Bound       T_pe = ceil(M/128)^2 sum(max(n, 64)) c / f, with n the columns of each strip, c = 4 cycles for
             fp32 and 1 otherwise, f the TensorE clock. With c = 1 the DMA of rhs takes longer.
 Limits      block <= 512; M <= 4096: two panels fit SBUF. Below N of about 300 VectorE or the DMA of S takes
@@ -61,21 +62,23 @@ def symm(lower, rhs, block, tf32):
     rows = upper.shape[0]
     tiles = M // rows
     blocks = M // block
-    strips = (N + BANK_COLUMNS - 1) // BANK_COLUMNS
+    columns = N // nl.num_programs()
+    mine = nl.program_id(0) * columns
+    strips = (columns + BANK_COLUMNS - 1) // BANK_COLUMNS
     panel = []
     following = []
     sources = []
     for b in range(blocks):
         for s in range(strips):
             n0 = s * BANK_COLUMNS
-            n1 = min(n0 + BANK_COLUMNS, N)
+            n1 = min(n0 + BANK_COLUMNS, columns)
             banks = []
             for _ in range(block // rows):
                 banks.append(nl.ndarray((rows, n1 - n0), dtype=nl.float32, buffer=nl.psum))
             for step in range(tiles):
                 if b == 0 and s == 0:
                     sources = extend(panel, sources, lower, b, tiles, block, dtype, upper)
-                moving = load(rhs, (tiles - 1 - step) * rows, rows, n0, n1, dtype)
+                moving = load(rhs, (tiles - 1 - step) * rows, rows, mine + n0, mine + n1, dtype)
                 for r in range(len(banks)):
                     nisa.nc_matmul(
                         dst=banks[r],
@@ -86,7 +89,7 @@ def symm(lower, rhs, block, tf32):
                 if b + 1 < blocks and (s * tiles + step + 1) % strips == 0:
                     sources = extend(following, sources, lower, b + 1, tiles, block, dtype, upper)
             for r in range(len(banks)):
-                store(out, banks[r], b * block + r * rows, n0, n1)
+                store(out, banks[r], b * block + r * rows, mine + n0, mine + n1)
         panel = following
         following = []
     return out

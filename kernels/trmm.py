@@ -11,6 +11,7 @@ PSUM        A bank for each 128 rows of a block and 512 columns, up to eight, al
             tile of L serves all of them in turn; on the diagonal the first rows end first, and are evicted
             while the others go on.
 DMA         Rows of 4 KiB for B and the result, of 2 KiB for L, fewer on the diagonal, in fp32.
+Cores       Of two, each makes half of the columns: N is even. Both read L.
 Bound       T_pe = nb (nb + 1) / 2 N c / f with nb = ceil(M/128), c = 4 cycles for fp32 and 1 otherwise, f the
             TensorE clock; the columns of a bank count 64 at least.
 Limits      M <= 4096, for 1024 columns of B to fit SBUF; block <= 512, a multiple of 128 if M > block.
@@ -54,8 +55,11 @@ def trmm(lhs_t, rhs, block, tf32):
         dtype = nl.tfloat32
     out = nl.ndarray((M, N), dtype=nl.float32, buffer=nl.shared_hbm)
     held = []
-    for n0 in range(0, N, COLUMNS):
-        multiply_columns(out, lhs_t, held, rhs, n0, min(n0 + COLUMNS, N), block, dtype)
+    columns = N // nl.num_programs()
+    mine = nl.program_id(0) * columns
+    for n0 in range(0, columns, COLUMNS):
+        n1 = min(n0 + COLUMNS, columns)
+        multiply_columns(out, lhs_t, held, rhs, mine + n0, mine + n1, block, dtype)
     return out
 
 
@@ -75,8 +79,8 @@ def multiply_rows(lhs_t, held, rhs, panel, m0, m1, n0, n1, block, dtype):
     banks = []
     for m in range(m0, m1, PARTITIONS):
         row = []
-        for n in range(n0, n1, BANK_COLUMNS):
-            shape = (min(PARTITIONS, m1 - m), min(BANK_COLUMNS, n1 - n))
+        for n in range(0, n1 - n0, BANK_COLUMNS):
+            shape = (min(PARTITIONS, m1 - m), min(BANK_COLUMNS, n1 - n0 - n))
             row.append(nl.ndarray(shape, dtype=nl.float32, buffer=nl.psum))
         banks.append(row)
     for k in range(0, m1, PARTITIONS):

@@ -17,6 +17,7 @@ PSUM        For each of two strips one bank for this tile's updates, one for the
             links of the chain, which rotate: eight.
 DMA         L, in rows of 512 bytes, and the inverses once for each group of columns; B and X once, in rows of
             4 KiB.
+Cores       Of two, each solves for half of the right-hand sides: N is even. Both read L and the inverses.
 Bound       T_pe = t (t + 1) / 2 N 4 / f for t = ceil(M/128) tiles, f the TensorE clock: that of plain
             inverses. With p inverses in a tile there are (4 p - 2) t matmuls more, so that the share
             (t + 1) / (t + 8 p - 3) of it can be reached.
@@ -62,10 +63,13 @@ def trsm(lower_t, inverses_t, rhs, block, edge):
     M = rhs.shape[0]
     N = rhs.shape[1]
     out = nl.ndarray((M, N), dtype=nl.float32, buffer=nl.shared_hbm)
-    groups = (N + GROUP_COLUMNS - 1) // GROUP_COLUMNS
-    width = share(N, groups)
-    for n0 in range(0, N, width):
-        solve_group(out, lower_t, inverses_t, rhs, block, edge, n0, min(n0 + width, N))
+    columns = N // nl.num_programs()
+    mine = nl.program_id(0) * columns
+    groups = (columns + GROUP_COLUMNS - 1) // GROUP_COLUMNS
+    width = share(columns, groups)
+    for n0 in range(0, columns, width):
+        n1 = min(n0 + width, columns)
+        solve_group(out, lower_t, inverses_t, rhs, block, edge, mine + n0, mine + n1)
     return out
 
 

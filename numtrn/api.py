@@ -111,7 +111,9 @@ class enabled:  # noqa: N801 - a context manager, named as it reads in a with st
         )
         self._target = select(self._options.target, self._options.chip, self._options.cores)
         # On hardware the chip is the device's.
-        self._options = replace(self._options.on(self._target.cores), chip=self._target.chip.name)
+        self._options = replace(
+            self._options.on(self._target.cores, self._target.chip.lnc), chip=self._target.chip.name
+        )
         self._opened: list[OpenBlock] = []
 
     def __enter__(self) -> Session:
@@ -233,6 +235,6 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyPlan 
     else:
         options = from_environment()
         chosen = select(options.target, options.chip, options.cores)
-        options = options.on(chosen.cores)
+        options = options.on(chosen.cores, chosen.chip.lnc)
         target, probed = chosen.name, refusals(chosen)
     return make_plan(array.asked(function, args, kwargs), options, target, probed)

@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -31,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         options = _options(known)
         target = select(options.target, options.chip)
+        options = replace(options, lnc=target.chip.lnc)
         programs = _programs(_request(known), options, target.name)
     except (TypeError, ValueError, NumtrnError) as problem:
         print(f"numtrn compile: {problem}", file=sys.stderr)

@@ -10,7 +10,7 @@ A2, A3, A4 are ``nki/guides/architecture/{trainium_inferentia2,trainium2,trainiu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["CHIPS", "Chip"]
 
@@ -29,8 +29,11 @@ class Chip:
         2, 3 or 4, as in ``nki.isa.nc_version.gen2``.
     cores
         Physical cores of a device (A2, A3, A4).
+    lnc
+        Physical cores that run each launch together, as one logical core: ``NEURON_LOGICAL_NC_CONFIG`` of the
+        process, 1 or 2 (the same page). Figures are of a physical one.
     cores_per_hbm
-        Cores that share a stack of HBM, and what one of them has put there: two of trn2
+        Physical cores that share a stack of HBM, and what one of them has put there: two of trn2
         (``about-neuron/arch/neuron-features/logical-neuroncore-config.rst``); of trn3 from four stacks and
         eight cores (``about-neuron/arch/neuron-hardware/trainium3.rst``); on trn1 each has its own (A2).
     hbm_share_bytes_per_ns
@@ -126,6 +129,7 @@ class Chip:
     scalar_ghz: float
     gpsimd_ghz: float
     dma_bytes_per_ns: float
+    lnc: int = 1
     moving_free_max: int = 512
     stationary_free_max: int = 128
     partitions: int = 128
@@ -175,12 +179,18 @@ class Chip:
     def hbm_of(self, core: int) -> int:
         """Which stack of HBM a core's memory is in, both counted over all devices that a process sees.
 
-        Cores are physical ones, as with ``NEURON_LOGICAL_NC_CONFIG=1``.
+        Cores are logical ones: physical, or pairs of them that share a stack.
 
         >>> [CHIPS["trn2"].hbm_of(core) for core in range(4)], CHIPS["trn1"].hbm_of(1)
         ([0, 0, 1, 1], 1)
+        >>> [CHIPS["trn2"].of_cores(2).hbm_of(core) for core in range(4)]
+        [0, 1, 2, 3]
         """
-        return core // self.cores_per_hbm
+        return core // max(1, self.cores_per_hbm // self.lnc)
+
+    def of_cores(self, lnc: int) -> Chip:
+        """The same with so many physical cores to a logical one."""
+        return self if lnc == self.lnc else replace(self, lnc=lnc)
 
     @property
     def scalar_engine_copies(self) -> bool:

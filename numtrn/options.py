@@ -57,6 +57,8 @@ class Options:
         has the shape that suits the call. None: few where the target compiles, else fine.
     cores
         Most cores that a call is spread over, of those that the target sees. None: one.
+    lnc
+        Physical cores that run each launch together; the target says it (`on`), and no argument does.
     """
 
     target: str = "auto"
@@ -68,10 +70,11 @@ class Options:
     keep: int = 0
     shapes: str | None = None
     cores: int | None = None
+    lnc: int = 1
 
-    def on(self, cores: int) -> Options:
-        """The same for a target that sees so many cores."""
-        return replace(self, cores=min(self.cores or cores, cores))
+    def on(self, cores: int, lnc: int = 1) -> Options:
+        """The same for a target that sees so many cores, each of ``lnc`` physical ones."""
+        return replace(self, cores=min(self.cores or cores, cores), lnc=lnc)
 
     def shapes_on(self, target: str) -> str:
         """The policy of launch shapes on a target of that name."""

@@ -16,10 +16,11 @@ from typing import Any
 
 from numtrn import cache as store
 from numtrn.machine import CHIPS, Chip
+from numtrn.targets import detect
 from numtrn.targets.base import seen
 from numtrn.verdict import Subject, subject_of
 
-__all__ = ["LIMITS", "Figures", "Profile", "chip", "keep", "kept", "plausible", "published"]
+__all__ = ["LIMITS", "Figures", "Profile", "chip", "keep", "kept", "plausible", "published", "way"]
 
 LIMITS: dict[str, tuple[float, float]] = {
     "launch_seconds": (0.0, 10.0),
@@ -66,7 +67,7 @@ class Profile:
     subject
         Target, chip, device, SDK and kernels.
     launcher
-        How kernels were launched, which their fixed cost depends on.
+        How kernels were launched, which their times depend on; see `way`.
     figures
         What was measured.
     when
@@ -127,7 +128,7 @@ def chip(name: str, target: str) -> Chip:
     facts = published(name, target)
     if target != "neuron":
         return facts
-    about, launcher = subject_of(target, name), _launcher()
+    about, launcher = subject_of(target, name), way(_launcher(), detect.launch_cores())
     state = store.signature(_name(about, launcher))
     if state is None:
         return facts
@@ -145,6 +146,11 @@ def plausible(name: str, value: float | None) -> float | None:
         return None
     least, most = LIMITS[name]
     return value if math.isfinite(value) and least <= value <= most else None
+
+
+def way(launcher: str, lnc: int) -> str:
+    """How kernels are launched, as profiles name it: by what, and on how many physical cores together."""
+    return launcher if lnc == 1 else f"{launcher}-lnc{lnc}"
 
 
 @cache

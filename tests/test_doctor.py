@@ -332,14 +332,33 @@ def test_the_launcher_of_the_other_torch_neuronx(host, says, monkeypatch, asked,
 
 def test_logical_cores_that_do_not_fit(host, says, monkeypatch):
     host()
-    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", "2")
+    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", "3")
     found, _, _ = says()
     assert found[5:8] == [
-        "problem  NEURON_LOGICAL_NC_CONFIG=2, and numtrn's launches are of one physical core each",
-        "         why: the runtime fixes the cores of a launch once for a process, and refuses launches of"
-        " other sizes",
+        "problem  NEURON_LOGICAL_NC_CONFIG=3, which no chip has",
+        "         why: a logical core is one physical core, or on trn2 and trn3 two",
         "         do:  unset it, or set it to 1, before the process starts",
     ]
+
+
+@pytest.mark.parametrize("flags", ["", "-O2 --lnc=2", "--logical-nc-config 1"])
+def test_logical_cores_of_two(host, monkeypatch, flags):
+    host()
+    monkeypatch.setenv("NEURON_LOGICAL_NC_CONFIG", "2")
+    monkeypatch.setenv("NEURON_CC_FLAGS", flags)
+    found = [one for one in diagnosis.diagnose(detect.machine()) if "NEURON_" in one.what]
+    if flags.endswith("1"):
+        (one,) = found
+        assert (one.level, one.what) == (
+            "problem",
+            "NEURON_CC_FLAGS asks for 1 physical cores a logical one, the runtime for 2",
+        )
+    else:
+        (one,) = found
+        assert (one.level, one.what) == (
+            "ok",
+            "NEURON_LOGICAL_NC_CONFIG=2: each launch is of two physical cores",
+        )
 
 
 def test_a_device_that_is_lost_on_launch(host, says):

@@ -154,7 +154,7 @@ def _settings() -> list[str]:
     try:
         options = from_environment()
         target = select("auto", options.chip).name
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, TargetUnavailableError) as problem:
         return [f"the environment holds a wrong setting: {problem}"]
     return [f"{options}", f"target='auto' takes the {target} here"]
 
@@ -243,7 +243,8 @@ def _profile() -> list[str]:
         return [f"no target: {problem}"]
     if target.name != "neuron":
         return [f"plans predict from published figures; the {target.name} has no profile"]
-    found, note = profile.kept(target.name, target.chip.name, str(getattr(target, "launcher", "")))
+    launcher = profile.way(str(getattr(target, "launcher", "")), target.chip.lnc)
+    found, note = profile.kept(target.name, target.chip.name, launcher)
     if found is None:
         return [
             f"no profile, so plans predict from published figures: {note}",

@@ -247,10 +247,12 @@ def _visible(machine: Machine) -> Iterator[Diagnosis]:
     """``neuron-runtime/guides/configuration-guide.rst``: an index or an inclusive range."""
     asked = machine.environment.get("NEURON_RT_VISIBLE_CORES")
     counts = [device.cores for device in machine.devices]
-    total = None if None in counts or not counts else sum(n or 0 for n in counts)  # launches are of one each
+    each = 2 if machine.environment.get("NEURON_LOGICAL_NC_CONFIG") == "2" else 1
+    total = None if None in counts or not counts else sum(n or 0 for n in counts) // each
     if asked is None:
         if total:
-            yield Diagnosis("ok", f"{total} NeuronCores for launches of one physical core each, all visible")
+            size = "two physical cores" if each == 2 else "one physical core"
+            yield Diagnosis("ok", f"{total} NeuronCores for launches of {size} each, all visible")
         return
     wanted = _cores(asked)
     there = f"0-{total - 1}" if total else "those that neuron-ls lists"
@@ -282,20 +284,24 @@ def _logical(machine: Machine) -> Iterator[Diagnosis]:
     told = machine.environment.get("NEURON_LOGICAL_NC_CONFIG")
     flags = machine.environment.get("NEURON_CC_FLAGS", "").replace("=", " ").split()
     compiled = next((b for a, b in pairwise(flags) if a in LNC_FLAGS), None)
-    if told not in (None, "1"):
+    chip = machine.devices[0].chip if machine.devices else None
+    cores = told or "1"
+    if cores not in ("1", "2") or (cores == "2" and chip == "trn1"):
         yield Diagnosis(
             "problem",
-            f"NEURON_LOGICAL_NC_CONFIG={told}, and numtrn's launches are of one physical core each",
-            "the runtime fixes the cores of a launch once for a process, and refuses launches of other sizes",
+            f"NEURON_LOGICAL_NC_CONFIG={told}, which {'trn1' if cores == '2' else 'no chip'} has",
+            "a logical core is one physical core, or on trn2 and trn3 two",
             "unset it, or set it to 1, before the process starts",
         )
-    elif compiled not in (None, "1"):
+    elif compiled not in (None, cores):
         yield Diagnosis(
             "problem",
-            f"NEURON_CC_FLAGS asks for {compiled} physical cores a logical one, the runtime for 1",
+            f"NEURON_CC_FLAGS asks for {compiled} physical cores a logical one, the runtime for {cores}",
             "a program that was compiled for another number of cores than the runtime's cannot be loaded",
-            "take --lnc and --logical-nc-config out of NEURON_CC_FLAGS, or set them to 1",
+            f"take --lnc and --logical-nc-config out of NEURON_CC_FLAGS, or set them to {cores}",
         )
+    elif cores == "2":
+        yield Diagnosis("ok", "NEURON_LOGICAL_NC_CONFIG=2: each launch is of two physical cores")
 
 
 LNC_FLAGS = ("--lnc", "-lnc", "--logical-nc-config")

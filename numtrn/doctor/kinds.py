@@ -138,7 +138,9 @@ def table(tried: Sequence[Tried]) -> str:
 def _try(kind: Kind, target: Target) -> Tried:
     watched = _Watched(target)
     try:
-        plan = make_plan(kind.request, Options(min_work=0, chip=target.chip.name), target.name)
+        plan = make_plan(
+            kind.request, Options(min_work=0, chip=target.chip.name, lnc=target.chip.lnc), target.name
+        )
         if isinstance(plan, Refusal):
             raise RuntimeError(plan.reason)
         value = launch(plan, Operands(inputs=kind.inputs, host=_Host()), watched).value

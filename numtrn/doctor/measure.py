@@ -22,7 +22,7 @@ from numtrn.machine import CHIPS, Chip
 from numtrn.plan.cost import predict
 from numtrn.plan.tiling import Tiling, tile_gemm
 from numtrn.plan.words import tile_words
-from numtrn.profile import Figures, plausible
+from numtrn.profile import Figures, plausible, way
 from numtrn.request import Array
 from numtrn.targets import Target
 from numtrn.targets.load import load_kernel
@@ -118,7 +118,7 @@ def measure(target: Target) -> Measured:
     Exception
         Whatever the target raises.
     """
-    chip = CHIPS[target.chip.name]
+    chip = CHIPS[target.chip.name].of_cores(target.chip.lnc)
     of_device = target.name == "neuron"
     smallest = _Launches(target, tile_gemm(1, 128, 128, 128, 4, False))
     launch = smallest.samples(LAUNCHES if of_device else 3)
@@ -142,7 +142,7 @@ def measure(target: Target) -> Measured:
     return Measured(
         target=target.name,
         chip=chip.name,
-        launcher=str(getattr(target, "launcher", "")) if of_device else "",
+        launcher=way(str(getattr(target, "launcher", "")), chip.lnc) if of_device else "",
         figures=figures,
         launch=launch,
         link=link,
@@ -309,8 +309,8 @@ def _planned(tiling: Tiling, chip: Chip) -> float:
 def _clock(tiling: Tiling, chip: Chip) -> float:
     """The same by the clock."""
     operands = [of_shape(array.shape, array.dtype) for array in _operands(tiling)]
-    kernel = load_kernel(tiling.kernel, modules)
-    return time_kernel(kernel, (*operands, *tiling.parameters), chip).total_ns * 1e-9
+    kernel: Any = load_kernel(tiling.kernel, modules)
+    return time_kernel(kernel[chip.lnc], (*operands, *tiling.parameters), chip).total_ns * 1e-9
 
 
 def _factors(kernels: Sequence[KernelTime], chip: Chip) -> dict[str, float]:

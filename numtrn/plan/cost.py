@@ -134,7 +134,7 @@ def predict_words(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
     elements = parts * first.batch * first.k * batch * k * (left * first.m + n * first.n)
     size = word_bytes(first.slices)
     planes = plane_count(first.slices) if first.kernel == "karatsuba_gemm" else first.slices
-    cutting = elements * (size + 2 * planes) / chip.dma_bytes_per_ns * 1e-9 + pieces * chip.kernel_seconds
+    cutting = _moving(elements * (size + 2 * planes), chip) + pieces * chip.kernel_seconds
     launches = sum(tiling.launches for tiling in tilings)
     counted = [pair for tiling in tilings for pair in counted_launches(tiling)]
     out = sum(count * tiling.bytes_out for count, tiling in counted)
@@ -180,7 +180,7 @@ def _words_on_cores(tilings: Sequence[Tiling], chip: Chip) -> Prediction:
         elements = complex_parts * first.batch * first.k * sum(count * extent for count, extent in extents)
         made = complex_parts * sum(counts)
         sent += elements * size
-        each = elements * (size + 2 * planes) / slow.dma_bytes_per_ns * 1e-9 + made * chip.kernel_seconds
+        each = _moving(elements * (size + 2 * planes), slow) + made * chip.kernel_seconds
         cutting, pieces = max(cutting, each / cores), max(pieces, made / cores)
     times = [(_kernel_seconds(t, 1, slow), _kernel_seconds(_below(t), 1, slow)) for t in tilings]
     device = max(
@@ -224,7 +224,9 @@ def _prediction(device: float, calls: float, sent: float, brought: float, chip: 
 
 
 def _kernel_seconds(tiling: Tiling, passes: int, chip: Chip) -> float:
-    """One launch: what its busiest engine needs, and the fixed cost."""
+    """One launch: what its busiest engine needs, and the fixed cost; of two physical cores that of each."""
+    share, read = _share(tiling) if chip.lnc > 1 else (1.0, 1.0)
+    chip = _shared(chip) if chip.lnc > 1 else chip
     # fp32 is transposed as a matmul on trn1 (assumed), in half of that later (A3; numtrn.interp.clock.costs)
     turning = passes if chip.generation < 3 else ceil(passes / 2)
     tensor = (tiling.pe_columns * passes + tiling.turned_columns * turning) / chip.tensor_ghz
@@ -232,6 +234,37 @@ def _kernel_seconds(tiling: Tiling, passes: int, chip: Chip) -> float:
     evict = tiling.casts * max(64, columns) / (chip.scalar_ghz if tiling.slices else chip.vector_ghz)
     integer = tiling.adds * (150 + 2 * columns) / chip.gpsimd_ghz
     taken = 2 * tiling.slices / word_bytes(tiling.slices) if tiling.slices else 1.0
-    moved = (taken * tiling.bytes_in + tiling.bytes_out) / chip.dma_bytes_per_ns
-    busiest = max(tensor, evict, integer, moved)
+    moved = (taken * tiling.bytes_in * read + tiling.bytes_out / chip.lnc) / chip.dma_bytes_per_ns
+    busiest = max(share * tensor, share * evict, share * integer, moved)
     return chip.kernel_seconds + 1e-9 * chip.factor(tiling.kernel) * busiest
+
+
+# ---- On the two physical cores of a logical one ----
+
+DIVIDED = {
+    "gemm": "m",
+    "least_product": "m",
+    "sliced_gemm": "block_m",
+    "karatsuba_gemm": "block_m",
+    "symm": "n",
+    "trmm": "n",
+    "trsm": "n",
+}
+"""What two cores halve of a launch. The kernels that make planes halve theirs; ``rank_k`` and ``mp2_pairs``
+take as long on two cores as on one."""
+
+
+def _share(t: Tiling) -> tuple[float, float]:
+    """What one of two cores computes of a launch, and what it reads of the operands."""
+    along = DIVIDED.get(t.kernel)
+    if along is None:
+        return 1.0, 1.0
+    extent, step = getattr(t, along), 64 if along == "n" else 128
+    own, other = (t.n, t.m) if along == "n" else (t.m, t.n)
+    return ceil(extent / 2 / step) / ceil(extent / step), (own / 2 + other) / (own + other)
+
+
+def _moving(size: float, chip: Chip) -> float:
+    """Seconds of a kernel that reads and writes so many bytes, of two cores half each."""
+    slow = _shared(chip) if chip.lnc > 1 else chip
+    return size / (chip.lnc * slow.dma_bytes_per_ns) * 1e-9

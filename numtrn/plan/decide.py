@@ -371,10 +371,10 @@ def _cutting(options: Options, target: str) -> Cutting:
     """Shapes by published figures, so that what is compiled ahead is what runs; times by the profile."""
     return Cutting(
         options.shapes_on(target),
-        profile.published(options.chip, target),
+        profile.published(options.chip, target).of_cores(options.lnc),
         options.cores or 1,
         timed=target == "neuron",
-        profile=profile.chip(options.chip, target),
+        profile=profile.chip(options.chip, target).of_cores(options.lnc),
     )
 
 

@@ -52,6 +52,7 @@ def select(target: str, chip: str, cores: int | None = None) -> Target:
     ``"auto"`` takes Neuron hardware where it can be used, else the official simulator where the real
     ``nki`` is installed and ``NKI_SIMULATOR=1`` asks for it, else the embedded interpreter; with a
     `KernelFallbackWarning` where there is a device that cannot be used.
+    With ``NEURON_LOGICAL_NC_CONFIG=2`` launches are of two physical cores each, on any target.
     The interpreter has as many cores as are asked for, else one; hardware one, unless more are asked for and
     seen; the simulator one.
 
@@ -68,7 +69,10 @@ def select(target: str, chip: str, cores: int | None = None) -> Target:
             f"target={target!r} cannot be used: {problem}. "
             "target='interpreter' runs the same kernels anywhere"
         )
-    return _make(target, CHIPS[chip], cores)
+    problem = "" if target == "neuron" else detect.lnc_problem(chip)  # the device's chip is another matter
+    if problem:
+        raise TargetUnavailableError(f"target={target!r} cannot be used: {problem}")
+    return _make(target, CHIPS[chip].of_cores(detect.launch_cores()), cores)
 
 
 def _automatic() -> str:
@@ -92,7 +96,7 @@ def _make(target: str, chip: Chip, cores: int | None) -> Target:
     if target == "neuron":
         from numtrn.targets.neuron import Neuron
 
-        return Neuron(CHIPS[detect.device_chip() or chip.name], cores)
+        return Neuron(CHIPS[detect.device_chip() or chip.name].of_cores(chip.lnc), cores)
     if target == "simulator":
         from numtrn.targets.simulator import Simulator
 

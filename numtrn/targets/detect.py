@@ -23,6 +23,8 @@ __all__ = [
     "device_chip",
     "device_identity",
     "is_native",
+    "launch_cores",
+    "lnc_problem",
     "logical_cores",
     "machine",
     "native_problem",
@@ -336,9 +338,32 @@ def logical_cores(chip: str | None) -> int:
     return 1 if chip in (None, "trn1") else 2
 
 
+def launch_cores() -> int:
+    """Physical cores that run each launch together, in this process.
+
+    What ``NEURON_LOGICAL_NC_CONFIG`` says; 1 where nobody set it, which launchers then do.
+    """
+    return 2 if os.environ.get("NEURON_LOGICAL_NC_CONFIG") == "2" else 1
+
+
+def lnc_problem(chip: str | None) -> str:
+    """Why ``NEURON_LOGICAL_NC_CONFIG`` cannot be served on a chip, or an empty string."""
+    told = os.environ.get("NEURON_LOGICAL_NC_CONFIG", "")
+    if told in ("", "1"):
+        return ""
+    if told != "2":
+        return f"NEURON_LOGICAL_NC_CONFIG takes 1 or 2; got {told!r}; set it before this process starts"
+    if chip == "trn1":
+        return (
+            "NEURON_LOGICAL_NC_CONFIG=2 joins pairs of cores, which trn1 does not; set it to 1 before this "
+            "process starts"
+        )
+    return ""
+
+
 def visible_cores() -> int | None:
-    """Physical cores that this process may use, one to a logical core; None where that is not known."""
-    return _counted_cores(tuple(_device(file, SYS) for file in neuron_devices()), 1)
+    """Logical cores that this process may use, joined as it says; None where that is not known."""
+    return _counted_cores(tuple(_device(file, SYS) for file in neuron_devices()), launch_cores())
 
 
 def _counted_cores(devices: tuple[Device, ...], lnc: int) -> int | None:

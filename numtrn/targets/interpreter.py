@@ -6,7 +6,7 @@ Its wall times are an interpreter's; they say nothing about a device.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -21,15 +21,16 @@ __all__ = ["Interpreter"]
 
 
 @cache
-def _kernel(name: str) -> Callable[..., Any]:
-    return load_kernel(name, interp.modules)
+def _kernel(name: str, lnc: int = 1) -> Any:
+    kernel: Any = load_kernel(name, interp.modules)
+    return kernel[lnc]
 
 
 class Interpreter:
     """Runs kernels on `numtrn.interp` with the capacities and rules of one chip, on one core or on several.
 
-    Cores are run by the threads that launch on them. What lies in the memory of one pair of cores is refused
-    to the others, as on a device.
+    Cores are run by the threads that launch on them, and of a logical core of two the two by threads of their
+    own. What lies in the memory of one pair of cores is refused to the others, as on a device.
 
     Attributes
     ----------
@@ -65,7 +66,7 @@ class Interpreter:
         """Run one kernel and keep its results; see `numtrn.targets.base.Target.keep`."""
         hbm = memory_of(self, core, kernel, arrays)
         values = carried(arrays)
-        run = interp.simulate(_kernel(kernel), (*values, *parameters), chip=self.chip)
+        run = interp.simulate(_kernel(kernel, self.chip.lnc), (*values, *parameters), chip=self.chip)
         self._counted.launched(program_of(kernel, values, parameters))
         with self._counting:
             self.launched[core] += 1

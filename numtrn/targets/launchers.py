@@ -56,9 +56,10 @@ def nki_modules() -> dict[str, Any]:
 
 
 @cache
-def jitted(name: str) -> Callable[..., Any]:
-    """A kernel with the real ``nki``."""
-    return load_kernel(name, nki_modules())
+def jitted(name: str, lnc: int = 1) -> Callable[..., Any]:
+    """A kernel with the real ``nki``, to be launched on so many physical cores together."""
+    kernel: Any = load_kernel(name, nki_modules())
+    return kernel if lnc == 1 else kernel[lnc]  # type: ignore[no-any-return]
 
 
 _recording = threading.Lock()
@@ -118,7 +119,7 @@ class NkiLauncher:
         self, kernel: str, values: Sequence[Any], parameters: Sequence[int], core: int
     ) -> tuple[Any, ...]:
         """Compile where need be, execute, wait."""
-        return _tuple(jitted(kernel)(*values, *parameters))
+        return _tuple(jitted(kernel, detect.launch_cores())(*values, *parameters))
 
     def bring(self, value: Any) -> Array:
         """The result, which is on the host."""
@@ -153,7 +154,7 @@ class TorchLauncher:
         location of the sync changes the graph).
         """
         with _recording:
-            given = _tuple(jitted(kernel)(*values, *parameters))
+            given = _tuple(jitted(kernel, detect.launch_cores())(*values, *parameters))
             self._xla.sync()
         return given
 
@@ -184,7 +185,7 @@ class NativeLauncher:
     ) -> tuple[Any, ...]:
         """Queue the kernel on the device of its operands, which is made the current one meanwhile."""
         with _recording, self._current(core):
-            return _tuple(jitted(kernel)(*values, *parameters))
+            return _tuple(jitted(kernel, detect.launch_cores())(*values, *parameters))
 
     def bring(self, value: Any) -> Array:
         """Wait for a result and copy it to the host."""
@@ -239,19 +240,14 @@ def problem(name: str) -> str:
         found.append(detect.native_problem())
     if os.environ.get("NKI_SIMULATOR") == "1":
         found.append("NKI_SIMULATOR=1 sends every kernel to the simulator on this host; unset it")
-    lnc = os.environ.get("NEURON_LOGICAL_NC_CONFIG", "1")
-    if lnc != "1":
-        found.append(
-            f"NEURON_LOGICAL_NC_CONFIG={lnc} joins cores, and kernels are launched on one; set it to 1 "
-            "before this process starts"
-        )
+    found.append(detect.lnc_problem(detect.device_chip()))
     return "; ".join(filter(None, found))
 
 
 def _one_core() -> None:
-    """Have the runtime give single cores, which is not the default on trn2 and trn3.
+    """Have the runtime give single cores unless it is told otherwise: the default of trn2 and trn3 is two.
 
-    The kernels are for one core, and a launch must say what the runtime was told, which reads it once
+    A launch must say what the runtime was told, which reads it once
     (``nki/api/nki/__init__.py``, jit; ``about-neuron/arch/neuron-features/logical-neuroncore-config.rst``).
     """
     os.environ.setdefault("NEURON_LOGICAL_NC_CONFIG", "1")
@@ -261,7 +257,7 @@ def _compiled_for_one_core() -> None:
     """The same for graphs, whose compiler is told by a flag (``nki/guides/use-neuron-profile.rst``)."""
     flags = os.environ.get("NEURON_CC_FLAGS", "")
     if "lnc" not in flags and "logical-nc-config" not in flags and detect.device_chip() != "trn1":
-        os.environ["NEURON_CC_FLAGS"] = f"{flags} --lnc=1".strip()
+        os.environ["NEURON_CC_FLAGS"] = f"{flags} --lnc={detect.launch_cores()}".strip()
 
 
 def _tuple(given: Any) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ def compiles(target: Target) -> bool:
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """Programs known to be compiled, of one SDK, chip and set of kernels.
+    """Programs known to be compiled, of one SDK, chip, cores of a launch and set of kernels.
 
     Attributes
     ----------
@@ -73,7 +73,8 @@ def record_of(target: Target) -> Record:
     if not compiles(target):
         return NOTHING
     sdk = detect.package("nki").version or "unknown"
-    return _record(store.location(NAME), f"nki {sdk}", target.chip.name, sources_hash())
+    chip = target.chip.name if target.chip.lnc == 1 else f"{target.chip.name} LNC {target.chip.lnc}"
+    return _record(store.location(NAME), f"nki {sdk}", chip, sources_hash())
 
 
 @cache

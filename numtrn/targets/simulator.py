@@ -72,7 +72,7 @@ class Simulator:
         torched = self.launcher != "nki"
         given = [to_tensor(value) for value in values] if torched else values
         with _set(NKI_PRECISE_FP="1", NEURON_PLATFORM_TARGET_OVERRIDE=self.chip.name):
-            back = nki.simulate(jitted(kernel))(*given, *(int(value) for value in parameters))
+            back = nki.simulate(jitted(kernel, self.chip.lnc))(*given, *(int(value) for value in parameters))
         self._counted.launched(program_of(kernel, values, parameters))
         outputs = back if isinstance(back, tuple) else (back,)
         arrived = [from_tensor(output) if torched else np.asarray(output) for output in outputs]

@@ -197,10 +197,7 @@ def test_an_unknown_launcher_is_refused(monkeypatch):
 
 
 UNUSABLE = {
-    "two cores": (
-        {"NEURON_LOGICAL_NC_CONFIG": "2"},
-        "joins cores, and kernels are launched on one; set it to 1",
-    ),
+    "three cores": ({"NEURON_LOGICAL_NC_CONFIG": "3"}, "NEURON_LOGICAL_NC_CONFIG takes 1 or 2; got '3'"),
     "the simulator": ({"NKI_SIMULATOR": "1"}, "sends every kernel to the simulator on this host; unset it"),
     "another device": ({"PJRT_DEVICE": "CPU"}, "PJRT_DEVICE=CPU makes torch_xla use another device"),
 }
