@@ -27,7 +27,7 @@ from numtrn.plan.tiling import EXACT, LOWER_LHS, LOWER_RESULT, TILE, WHOLE, Tili
 from numtrn.plan.words import pair_count, regroup, whole
 from numtrn.precision import Block, Magnitudes, Words
 from numtrn.precision.fixed import add_words, word_bytes
-from numtrn.precision.threads import Once, ahead, merged
+from numtrn.precision.threads import Once, ahead, go_on, merged
 from numtrn.request import Array, Structure, k_is_fast
 from numtrn.residency import Source, owner_of, place_name
 from numtrn.structured import STORED, STRUCTURES, multiply, solve
@@ -421,6 +421,7 @@ class KernelEngine:
             self.compiled += record_of(self._target).add(program)
 
     def _count(self, arrays: Sequence[Array | Resident]) -> None:
+        go_on()
         self.launched[self._core] += 1
         self.bytes += sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
 
