@@ -132,7 +132,7 @@ def _precision(value: Any, where: str) -> str | float:
     if isinstance(value, str) and value in PRECISIONS:
         return value
     try:
-        number = float(value) if not isinstance(value, bool) else float("nan")
+        number = float(value) if not _is_bool(value) else float("nan")
     except (TypeError, ValueError):
         number = float("nan")
     least, most = ACCURACIES
@@ -171,7 +171,7 @@ def _cores(value: Any, where: str) -> int | None:
     if value is None or value in ("none", "None"):
         return None
     rule = f"{where} takes a whole number of cores from 1 to {MOST_CORES}, or None (one); got {value!r}"
-    if isinstance(value, bool):
+    if _is_bool(value):
         raise TypeError(rule)
     cores = _whole(value, rule)
     if not 1 <= cores <= MOST_CORES:
@@ -190,7 +190,7 @@ def _work(value: Any, where: str) -> int | None:
         f"{where} takes a whole number of multiply-adds from 0 to 1e18, or None (the plan decides); "
         f"got {value!r}"
     )
-    if isinstance(value, bool):
+    if _is_bool(value):
         raise TypeError(rule)
     try:
         work = operator.index(value)
@@ -207,6 +207,8 @@ def _whole(value: Any, rule: str) -> int:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(rule) from None
+    except OverflowError:
+        raise ValueError(rule) from None
     if not number.is_integer():
         raise ValueError(rule)
     return int(number)
@@ -223,8 +225,13 @@ def _flag(value: Any, where: str) -> bool:
         "no": False,
         "off": False,
     }
-    if type(value).__name__ in ("bool", "bool_"):  # NumPy's own too
+    if _is_bool(value):
         return bool(value)
     if isinstance(value, str) and value.lower() in words:
         return words[value.lower()]
     raise ValueError(f"{where} takes True or False (1 or 0 in the environment); got {value!r}")
+
+
+def _is_bool(value: Any) -> bool:
+    """Whether it is True or False, NumPy's own too."""
+    return type(value).__name__ in ("bool", "bool_")

@@ -15,6 +15,7 @@ import numpy as np
 from numtrn.errors import KernelError
 from numtrn.plan.ladder import Cutting
 from numtrn.plan.tiling import Tiling
+from numtrn.precision.threads import go_on
 from numtrn.request import Array
 from numtrn.residency import Source, owner_of, place_name
 from numtrn.targets import Resident, Target
@@ -211,6 +212,7 @@ class Lane:
             self.compiled += record_of(self._target).add(program)
 
     def _count(self, arrays: Sequence[Array | Resident]) -> None:
+        go_on()
         self.launched[self._core] += 1
         self.bytes += sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
 

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["Once", "ahead", "merged", "run", "thread_count"]
+__all__ = ["Once", "ahead", "go_on", "merged", "run", "thread_count"]
 
 T = TypeVar("T")
 
@@ -152,8 +152,8 @@ def merged(iterators: Sequence[Generator[T, None, None]]) -> Generator[T, None, 
     """What several generators give, each run by a thread of its own, as it comes.
 
     Of each the results keep their order, and at most one waits. The first exception is raised, also the
-    caller's own or an interrupt's, when the others have ended what they were doing. Threads see the caller's
-    context and its NumPy error state.
+    caller's own or an interrupt's, when the others have ended what they were doing: at their next result, or
+    where they call `go_on`. Threads see the caller's context and its NumPy error state.
     """
     if len(iterators) == 1:
         yield from iterators[0]
@@ -183,16 +183,41 @@ def merged(iterators: Sequence[Generator[T, None, None]]) -> Generator[T, None, 
             thread.join()
 
 
+class _NotWantedError(BaseException):
+    """Ends a thread of `merged`; no error, so that nothing on the way takes it for one."""
+
+
+class _Here(threading.local):
+    """Whom a thread of `merged` works for."""
+
+    channel: _Channel[Any] | None = None
+
+
+_here = _Here()
+
+
+def go_on() -> None:
+    """Nothing, unless this is a thread of `merged` whose results nobody takes any more: then its end.
+
+    For whoever is about to begin what takes long.
+    """
+    if _here.channel is not None and _here.channel.closed:
+        raise _NotWantedError
+
+
 def _drive(iterator: Generator[T, None, None], channel: _Channel[T], errors: Any) -> None:
     """One thread: hand over what a generator gives until nobody wants it."""
     if not channel.enter():
         return
+    _here.channel = channel
     try:
         with np.errstate(**errors):  # a thread's own until NumPy 2
             for item in iterator:
                 if not channel.put(item):
                     break
             iterator.close()
+    except _NotWantedError:
+        pass
     except BaseException as error:
         channel.fail(error)
     else:
@@ -202,7 +227,13 @@ def _drive(iterator: Generator[T, None, None], channel: _Channel[T], errors: Any
 
 
 class _Channel(Generic[T]):
-    """Hands results of several threads to one, which takes one from each at a time."""
+    """Hands results of several threads to one, which takes one from each at a time.
+
+    Attributes
+    ----------
+    closed
+        Whether nobody takes results any more.
+    """
 
     def __init__(self, senders: int) -> None:
         self._changed = threading.Condition()
@@ -210,13 +241,13 @@ class _Channel(Generic[T]):
         self._room = self._left = senders
         self._inside = 0
         self._error: BaseException | None = None
-        self._closed = False
+        self.closed = False
 
     def enter(self) -> bool:
         """A sender begins; False when it is not to."""
         with self._changed:
-            self._inside += not self._closed
-            return not self._closed
+            self._inside += not self.closed
+            return not self.closed
 
     def leave(self) -> None:
         """It has ended what it was doing."""
@@ -227,11 +258,11 @@ class _Channel(Generic[T]):
     def put(self, item: T) -> bool:
         """Hand over a result, when there is room; False when nobody takes any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._items) < self._room)
-            if not self._closed:
+            self._changed.wait_for(lambda: self.closed or len(self._items) < self._room)
+            if not self.closed:
                 self._items.append(item)
                 self._changed.notify_all()
-            return not self._closed
+            return not self.closed
 
     def ended(self) -> None:
         """One of the senders has no more."""
@@ -242,14 +273,15 @@ class _Channel(Generic[T]):
     def fail(self, error: BaseException) -> None:
         """One of the senders failed, and the others need not go on."""
         with self._changed:
-            self._error = self._error or error
-            self._closed = True
+            if not self.closed:
+                self._error = error
+            self.closed = True
             self._changed.notify_all()
 
     def close(self) -> None:
         """Nothing is taken any more; waits for all who have begun."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._items.clear()
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._inside)
@@ -260,7 +292,10 @@ class _Channel(Generic[T]):
             with self._changed:
                 self._changed.wait_for(lambda: self._error or self._items or not self._left)
                 if self._error is not None:
-                    raise self._error
+                    try:
+                        raise self._error
+                    finally:
+                        self._error = None  # or it would hold itself, and all that its frames had, alive
                 if not self._items:
                     return
                 item = self._items.popleft()
@@ -282,21 +317,31 @@ class Once:
         Raises
         ------
         BaseException
-            What making it raised, to all who asked.
+            What making it raised, to all who wait for it; who asks later makes it.
         """
         with self._lock:
             future = self._made.get(key)
             mine = future is None
             if future is None:
                 future = self._made[key] = Future()
-        if mine:
-            try:
-                future.set_result(make())
-            except BaseException as error:
-                future.set_exception(error)
-                raise
-        found: T = future.result()
-        return found
+        try:
+            if mine:
+                self._make(key, future, make)
+            found: T = future.result()
+            return found
+        finally:
+            del future  # see `_make`
+
+    def _make(self, key: Hashable, future: Future[T], make: Callable[[], T]) -> None:
+        """Fill in a future; of a failure only those who wait keep anything."""
+        try:
+            future.set_result(make())
+        except BaseException as error:
+            with self._lock:
+                del self._made[key]
+            future.set_exception(error)
+        finally:
+            del future  # or the error would hold itself, and all that its frames had, alive
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._made

@@ -1,14 +1,16 @@
 """Generators beside each other: all that they give, one error, nothing left running."""
 
 import contextvars
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from numtrn.precision.threads import Once, merged
+from numtrn.precision.threads import Once, go_on, merged
 
 
 def counting(start, stop, ended, pause=0.0):
@@ -60,6 +62,63 @@ def test_an_error_is_raised_once_when_the_others_have_ended():
         list(merged([counting(0, 10**6, ended), fails(), counting(10**6, 2 * 10**6, ended)]))
     assert sorted(ended) == [0, 10**6]
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("by_error", [True, False])
+def test_they_stop_on_the_way_to_a_result(by_error):
+    begun, steps = threading.Event(), []
+
+    def long_way():
+        for step in range(1000):
+            go_on()
+            steps.append(step)
+            begun.set()
+            time.sleep(0.005)
+        yield 1
+
+    def fails():
+        begun.wait(10)
+        yield 0
+        if by_error:
+            raise OSError("core lost")
+
+    found = merged([long_way(), fails()])
+    if by_error:
+        with pytest.raises(OSError, match="core lost"):
+            list(found)
+    else:
+        next(found)
+        found.close()
+    assert 1 <= len(steps) < 500
+    go_on()  # whose own results are wanted
+
+
+class Large:
+    """What a failed generator had."""
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_an_error_that_is_gone_holds_nothing(failing):
+    seen, once, all_begun = [], Once(), threading.Barrier(3, timeout=10)
+
+    def fails(number):
+        large = Large()
+        seen.append(weakref.ref(large))
+        all_begun.wait()
+        if number >= failing:
+            yield number
+        once.get("key", lambda: int(f"not a number: {large}"))
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="not a number") as raised:
+            list(merged([fails(number) for number in range(3)]))
+        del raised
+        assert len(seen) == 3
+        assert [one() for one in seen] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_who_stops_asking_stops_them():
@@ -125,8 +184,11 @@ def test_all_who_asked_hear_of_a_failure():
     once = Once()
 
     def fails():
+        time.sleep(0.05)
         raise ValueError("no room")
 
-    for _ in range(2):
-        with pytest.raises(ValueError, match="no room"):
-            once.get(1, fails)
+    with ThreadPoolExecutor(3) as pool:
+        errors = [future.exception() for future in [pool.submit(once.get, 1, fails) for _ in range(3)]]
+    assert all(isinstance(error, ValueError) for error in errors)
+    assert 1 not in once
+    assert once.get(1, lambda: "there is room") == "there is room"
