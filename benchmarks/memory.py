@@ -47,6 +47,7 @@ class Absent:
     """A target that computes nothing and keeps nothing."""
 
     name = "interpreter"
+    cores = 1
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip

@@ -11,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtrn
-from numtrn.targets import Resident
-from numtrn.targets.interpreter import Interpreter
 
 rng = np.random.default_rng(5)
 
@@ -23,12 +21,6 @@ def values(*shape, dtype=np.float32):
 
 def block(**options):
     return numtrn.enabled(target="interpreter", min_work=0, **options)
-
-
-@pytest.fixture(autouse=True)
-def _memory_of_its_own(monkeypatch):
-    """What is sent is copied, as a device would: the interpreter's own operands change with the host's."""
-    monkeypatch.setattr(Interpreter, "place", lambda self, array: Resident(array.copy()))
 
 
 def moved(session):

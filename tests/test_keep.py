@@ -85,6 +85,26 @@ def test_the_same_contents_elsewhere_are_known():
     assert session.calls[2].saved > session.calls[1].saved
 
 
+@pytest.mark.parametrize("array", [np.array, lambda x: numtrn.asarray(x, copy=True)], ids=["ndarray", "Array"])
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("n", [64, 65])  # sent as it lies, and packed
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_kept_is_not_the_callers_memory(array, side, n, dtype):
+    a, b = (array(rng.standard_normal((n, n)).astype(dtype)) for _ in range(2))
+    before = a.copy()
+
+    def product(x):
+        return np.array(x @ b if side == "left" else b @ x)
+
+    with block():
+        first = product(a)
+        a[:] = 7
+        changed, again = product(a), product(before)
+    assert again.tobytes() == first.tobytes() != changed.tobytes()
+    with block(keep=False):
+        assert changed.tobytes() == product(a).tobytes()
+
+
 def test_an_array_with_gaps_is_sent_each_time():
     wide, b = rng.standard_normal((64, 128)).astype(np.float32), np.eye(64, dtype=np.float32)
     with block() as session:

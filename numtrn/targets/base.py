@@ -12,7 +12,7 @@ import numpy as np
 from numtrn.machine import Chip
 from numtrn.request import Array
 
-__all__ = ["Counted", "Counters", "Resident", "Target", "carried", "program_of"]
+__all__ = ["Counted", "Counters", "Resident", "Target", "carried", "owned", "program_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,12 +159,21 @@ class Target(Protocol):
         ...
 
     def place(self, array: Array) -> Resident:
-        """Send an array to the target, where launches find it."""
+        """Send an array to the target, where launches find it, whatever becomes of the array meanwhile.
+
+        A read-only array is somebody else's memory, and is copied (`owned`). One that can be written to is
+        handed over: whoever gives it neither writes to it afterwards nor lets others do so.
+        """
         ...
 
     def fetch(self, resident: Resident) -> Array:
         """What was left on the target, as a NumPy array; waits for it."""
         ...
+
+
+def owned(array: Array) -> Array:
+    """What a target without memory of its own keeps of a placed array; see `Target.place`."""
+    return array if array.flags.writeable else np.array(array)
 
 
 def carried(arrays: Sequence[Array | Resident]) -> list[Any]:

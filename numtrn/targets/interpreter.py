@@ -15,7 +15,7 @@ from numtrn import interp
 from numtrn.errors import KernelError
 from numtrn.machine import Chip
 from numtrn.request import Array
-from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
+from numtrn.targets.base import Counted, Counters, Resident, carried, owned, program_of
 from numtrn.targets.load import load_kernel
 
 __all__ = ["Interpreter"]
@@ -79,8 +79,8 @@ class Interpreter:
         return tuple(Resident(output, kernel, hbm) for output in outputs)
 
     def place(self, array: Array, core: int = 0) -> Resident:
-        """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""
-        return Resident(array, hbm=self._hbm(core))
+        """An array, or a copy of one that is not ours; see `numtrn.targets.base.Target.place`."""
+        return Resident(owned(array), hbm=self._hbm(core))
 
     def fetch(self, resident: Resident) -> Array:
         """A kept result, which is an array already."""

@@ -17,7 +17,7 @@ from numtrn.errors import DeviceLostError, KernelCompileError, KernelError, Targ
 from numtrn.machine import Chip
 from numtrn.request import Array
 from numtrn.targets import detect, health, launchers
-from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
+from numtrn.targets.base import Counted, Counters, Resident, carried, owned, program_of
 from numtrn.targets.failures import translated
 
 __all__ = ["VARIABLE", "Neuron", "chosen", "problem"]
@@ -110,7 +110,7 @@ class Neuron:
         """Send an array to the device, where the launcher can; see `numtrn.targets.base.Target.place`."""
         launcher = self._launcher("")
         if not launcher.resident:
-            return Resident(launcher.send(array))
+            return Resident(owned(launcher.send(array)))
         try:
             return Resident(self._sent(launcher, array))
         except Exception as raw:
