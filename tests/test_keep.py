@@ -85,7 +85,9 @@ def test_the_same_contents_elsewhere_are_known():
     assert session.calls[2].saved > session.calls[1].saved
 
 
-@pytest.mark.parametrize("array", [np.array, lambda x: numtrn.asarray(x, copy=True)], ids=["ndarray", "Array"])
+@pytest.mark.parametrize(
+    "array", [np.array, lambda x: numtrn.asarray(x, copy=True)], ids=["ndarray", "numtrn.Array"]
+)
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("n", [64, 65])  # sent as it lies, and packed
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
