@@ -452,7 +452,10 @@ def _sized(
     make = partial(_magnitudes, side, where, shape)
     if side.source is None:
         return make()
-    return engine.sent(side.source, ("magnitudes", side.layout, _starts(where), shape), make)
+    source, starts = side.source, _starts(where)
+    if side.layout[0] == 1:  # of several parts, rows are counted through all of them
+        source, starts = source[where[:2]], starts[2:]
+    return engine.sent(source, ("magnitudes", side.layout, starts, shape), make)
 
 
 def group_of(t: Tiling, left: Array, right: Array) -> int:
@@ -735,7 +738,7 @@ class _Planes:
         """Words of one piece: what the target has of them, or the next that were cut."""
         if want.key in self._there:
             return self._there[want.key]
-        source = self._sides[want.side].source(want.part)
+        source = self._source(want)
         if self._words is None:
             make = partial(_cut, self._t, self._sides, want)
         else:
@@ -747,15 +750,19 @@ class _Planes:
 
     def _found(self, want: _Want) -> Resident | None:
         """Words of one piece that the target has from an earlier call."""
-        source = self._sides[want.side].source(want.part)
+        source = self._source(want)
         return None if source is None else self._engine.known(source, self._name(want))
+
+    def _source(self, want: _Want) -> Array | None:
+        """The rows that words are of, all along k: their exponents are those of whole rows."""
+        source = self._sides[want.side].source(want.part)
+        return None if source is None else source[want.batch, want.rows]
 
     def _name(self, want: _Want) -> Hashable:
         """What words depend on beside their source."""
         words, t = self._sides[want.side], self._t
         extents = t.batch, (t.m, t.n)[want.side], t.k
-        starts = _starts((want.batch, want.rows, want.k))
-        return "words", words.parts, words.slices, words.k_is_fast, starts, extents
+        return "words", words.parts, words.slices, words.k_is_fast, want.k.start, extents
 
     def make_all(self) -> Generator[bool, None, None]:
         """Make all planes before the first launch; False, and nothing made, where not all can be kept."""
