@@ -1,16 +1,25 @@
 """Bytes moved by chains of products and by a shared operand, one by one and as numtrn arrays.
 
     python benchmarks/residency.py [--size 1024] [--length 10]
+    python benchmarks/residency.py --demo [--molecule water] [--shapes few]
 
 Bytes are counted by the session (``Call.bytes``); they depend on shapes and types only, not on the machine.
+``--demo`` gives those of the demo's molecules with and without ``keep=True``, call by call, beside the bytes
+of operands that went to the target before, the same to the last bit: what a cache without limits would save
+of what launches are given. Benzene takes some minutes.
 """
 
 import argparse
+import hashlib
+from unittest import mock
 
 import numpy as np
 from tabulate import tabulate
 
 import numtrn
+from numtrn import api, data, demo
+from numtrn.machine import CHIPS
+from numtrn.targets.interpreter import Interpreter
 
 
 def moved(session):
@@ -36,12 +45,81 @@ def shared(matrices, make, **options):
     return session, np.array(values)
 
 
+class Watched(Interpreter):
+    """Notes what is sent, and what of it was sent before."""
+
+    def __init__(self):
+        super().__init__(CHIPS["trn2"])
+        self.sent = self.again = 0
+        self._known = set()
+
+    def place(self, array, core=0):
+        """As the interpreter's."""
+        self._note(array)
+        return super().place(array, core)
+
+    def keep(self, kernel, arrays, parameters, core=0):
+        """As the interpreter's; arrays among the operands are sent for this launch."""
+        for array in arrays:
+            if isinstance(array, np.ndarray):
+                self._note(array)
+        return super().keep(kernel, arrays, parameters, core)
+
+    def _note(self, array):
+        contents = hashlib.blake2b(np.ascontiguousarray(array).view(np.uint8)).digest()
+        what = array.shape, array.dtype.str, contents
+        self.sent += array.nbytes
+        self.again += array.nbytes if what in self._known else 0
+        self._known.add(what)
+
+
+def of_the_demo(molecule, keep, shapes):
+    """Lines of the table: bytes of each kind of call of one molecule, and of all."""
+    target, kinds, before = Watched(), {}, [0, 0]
+    record = numtrn.Session.record
+
+    def noted(session, call):
+        what = call.function.rpartition(".")[2], call.function.startswith("numpy") and len(call.shapes[1])
+        sums = kinds.setdefault(what, np.zeros(5, int))
+        sent, again = target.sent - before[0], target.again - before[1]
+        before[:] = target.sent, target.again
+        sums += (1, call.bytes, sent, again, call.saved)
+        record(session, call)
+
+    with (
+        mock.patch.object(api, "select", return_value=target),
+        mock.patch.object(numtrn.Session, "record", noted),
+    ):
+        demo.run(data.load(molecule), target="interpreter", min_work=0, keep=keep, shapes=shapes)
+    rows = [(f"{name}, {axes} axes" if axes else name, *sums) for (name, axes), sums in kinds.items()]
+    return [*rows, ("all", *np.sum([row[1:] for row in rows], axis=0))]
+
+
+def the_demo(molecules, shapes):
+    """Print a table for each molecule."""
+    headers = ["calls", "number", "MB moved", "operands", "the same again", "there already"]
+    for molecule in molecules:
+        for keep in (False, True):
+            rows = [
+                (name, number, *(f"{count / 1e6:.2f}" for count in counts))
+                for name, number, *counts in of_the_demo(molecule, keep, shapes)
+            ]
+            print(f"{molecule}, keep={keep}, shapes={shapes!r}")
+            print(tabulate(rows, headers=headers, disable_numparse=True), end="\n\n", flush=True)
+
+
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--length", type=int, default=10)
+    parser.add_argument("--demo", action="store_true", help="bytes of the demo instead")
+    parser.add_argument("--molecule", choices=data.MOLECULES, help="of the demo (default: all)")
+    parser.add_argument("--shapes", choices=("fine", "few"), default="fine", help="of the demo's launches")
     given = parser.parse_args()
+    if given.demo:
+        the_demo([given.molecule] if given.molecule else data.MOLECULES, given.shapes)
+        return
     rng = np.random.default_rng(0)
     rows = []
     for dtype in (np.float32, np.float64):

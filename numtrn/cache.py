@@ -12,19 +12,25 @@ import hashlib
 import json
 import os
 import stat
+import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from numtrn.errors import CacheWarning
 
-__all__ = ["location", "read", "signature", "write"]
+__all__ = ["location", "locked", "read", "signature", "write"]
 
 SCHEMA = 1
 VARIABLE = "NUMTRN_CACHE_DIR"
 MOST_BYTES = 2**20
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+PATIENCE = 5.0
+"""Seconds that a process waits for another one that writes the same record."""
 
 
 class _UnusableError(Exception):
@@ -98,6 +104,49 @@ def write(name: str, body: Any) -> str:
                 Path(part).unlink()
         raise
     return f"kept in {path}"
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[bool]:
+    """Keep other processes and threads that do the same from a record, which is read, changed and written.
+
+    Gives whether they are kept from it: not without a cache, nor where the file system has no locks, nor
+    where somebody else has it for longer than `PATIENCE`.
+    """
+    handle = _lock_file(name)
+    try:
+        yield handle is not None and _taken(handle)
+    finally:
+        if handle is not None:
+            os.close(handle)  # which gives the lock back
+
+
+def _lock_file(name: str) -> int | None:
+    try:
+        path = _path(f"{name}.lock")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _own_directory(path.parent)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except (_UnusableError, OSError):
+        return None
+
+
+def _taken(handle: int) -> bool:
+    """Whether the lock of a file is ours in time."""
+    import fcntl
+
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.005)
+        except OSError:
+            return False
+        else:
+            return True
 
 
 def _path(name: str) -> Path:

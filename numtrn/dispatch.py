@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from numtrn.block import OpenBlock, current
+from numtrn.engine import KernelEngine
 from numtrn.errors import KernelError, KernelFallbackWarning, ResourceExhaustedError
 from numtrn.launch import Account, Kept, Outcome, launch, launch_resident
 from numtrn.plan import AnyPlan, ContractionPlan, Mp2Plan, Plan, Refusal, can_stay, make_plan
@@ -111,7 +113,7 @@ def keep_in(
         return None
     if isinstance(plan, Plan) and _stays(plan) and not block.options.verify:
         try:
-            done = _tried(block, plan, lambda: launch_resident(plan, left, right, memories, block.target))
+            done = _tried(block, plan, partial(launch_resident, plan, left, right, memories, block.target))
         except Declined:
             pass
         else:
@@ -180,7 +182,7 @@ def _accounted(block: OpenBlock, kept: Kept, call: Call) -> Held:
 
 def account_in(block: OpenBlock, plan: AnyPlan, compute: Callable[[], T]) -> T | None:
     """A call that others than `numtrn.launch` carry out, with the same record, warnings and errors."""
-    done = _tried(block, plan, compute)
+    done = _tried(block, plan, lambda engines: compute())
     return None if done is None else done.account
 
 
@@ -191,10 +193,11 @@ def refuse_in(block: OpenBlock, request: Request, reason: str) -> None:
 
 def _run(block: OpenBlock, plan: AnyPlan, operands: Operands) -> Computed | None:
     operands = replace(operands, memories=(*operands.memories, *_borrowed(block, operands)))
+    engines: list[KernelEngine] = []
     try:
-        done = _tried(block, plan, lambda: launch(plan, operands, block.target))
+        done = _tried(block, plan, partial(launch, plan, operands, block.target), engines)
     except Declined as declined:
-        _record(block, plan.request, reason=declined.reason, work=_work(plan))
+        _record(block, plan.request, reason=declined.reason, work=_work(plan), moved=_moved(engines))
         return None
     if done is None:
         return None
@@ -217,24 +220,41 @@ class _Done(NamedTuple, Generic[T]):
     call: Call
 
 
-def _tried(block: OpenBlock, plan: AnyPlan, compute: Callable[[], T]) -> _Done[T] | None:
-    """A call by kernels, recorded; None where they failed, which is recorded too, and warned of or raised."""
+def _tried(
+    block: OpenBlock,
+    plan: AnyPlan,
+    compute: Callable[[list[KernelEngine]], T],
+    engines: list[KernelEngine] | None = None,
+) -> _Done[T] | None:
+    """A call by kernels, recorded; None where they failed, which is recorded too, and warned of or raised.
+
+    ``compute`` adds the engine of each try to the list that it is given.
+    """
+    engines = [] if engines is None else engines
     start = time.perf_counter()
     try:
-        account, freed = _with_room(block, compute)
+        account, freed = _with_room(block, partial(compute, engines))
     except Declined:
         raise
     except Exception as cause:
-        _fail(block, plan, cause)
+        _fail(block, plan, cause, _moved(engines))
         return None
     except BaseException as cause:
-        _record(block, plan.request, reason=f"ended by {type(cause).__name__}", work=_work(plan), failed=True)
+        reason = f"ended by {type(cause).__name__}"
+        _record(block, plan.request, reason=reason, work=_work(plan), failed=True, moved=_moved(engines))
         raise
     seconds = time.perf_counter() - start
     reason = "; ".join(filter(None, (plan.reason, account.note, freed)))
-    return _Done(
-        account, _record(block, plan.request, reason=reason, plan=plan, outcome=account, seconds=seconds)
+    vain = _moved(engines[:-1])
+    call = _record(
+        block, plan.request, reason=reason, plan=plan, outcome=account, seconds=seconds, moved=vain
     )
+    return _Done(account, call)
+
+
+def _moved(engines: Sequence[KernelEngine]) -> int:
+    """Bytes that launches moved."""
+    return sum(engine.bytes for engine in engines)
 
 
 def _with_room(block: OpenBlock, compute: Callable[[], T]) -> tuple[T, str]:
@@ -248,10 +268,10 @@ def _with_room(block: OpenBlock, compute: Callable[[], T]) -> tuple[T, str]:
     return compute(), f"{freed / 1e6:,.1f} MB of kept operands were dropped for room"
 
 
-def _fail(block: OpenBlock, plan: AnyPlan, cause: Exception) -> None:
+def _fail(block: OpenBlock, plan: AnyPlan, cause: Exception, moved: int) -> None:
     """Record a failed kernel; raise under strict, otherwise warn once for each cause."""
     what = f"kernel {plan.kernel} failed on {block.target.name}: {type(cause).__name__}: {cause}"
-    _record(block, plan.request, reason=f"failed: {what}", work=_work(plan), failed=True)
+    _record(block, plan.request, reason=f"failed: {what}", work=_work(plan), failed=True, moved=moved)
     if block.options.strict:
         raise (type(cause) if isinstance(cause, KernelError) else KernelError)(
             f"{plan.request.function}: {what}. Without strict=True NumPy computes it"
@@ -278,7 +298,9 @@ def _record(
     seconds: float | None = None,
     work: int | None = None,
     failed: bool = False,
+    moved: int = 0,
 ) -> Call:
+    """Put a call into the session, with the bytes that launches in vain moved before its own."""
     call = Call(
         function=request.function,
         shapes=request.shapes,
@@ -290,13 +312,14 @@ def _record(
         target=block.target.name,
         chip=block.target.chip.name,
         failed=failed,
+        bytes=moved,
     )
     if plan is not None and outcome is not None:
         call = call.by_kernel(
             kernel=plan.kernel,
             scheme=", ".join(filter(None, (plan.scheme.name, outcome.form))),
             seconds=seconds,
-            bytes=outcome.bytes,
+            bytes=moved + outcome.bytes,
             launches=outcome.launches,
             slices=outcome.slices,
             bound=_bound(plan, outcome),

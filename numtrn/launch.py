@@ -102,7 +102,9 @@ class Kept(Account):
     held: Held
 
 
-def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
+def launch(
+    plan: AnyPlan, operands: Operands, target: Target, engines: list[KernelEngine] | None = None
+) -> Outcome:
     """Run a plan on its operands.
 
     Parameters
@@ -113,6 +115,8 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
         Arrays of the plan's request; read only.
     target
         Where the kernels run.
+    engines
+        Gets the engine before it does anything, whose counts are there also when the launch fails.
 
     Raises
     ------
@@ -124,6 +128,8 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
         Whatever the target raises.
     """
     engine = KernelEngine(target, operands.memories, plan.shapes, plan.cores)
+    if engines is not None:
+        engines.append(engine)
     if isinstance(plan, BlockedPlan):
         blocked = run_blocked(plan, operands, engine)
         return _outcome(engine, blocked.value, blocked)
@@ -142,9 +148,14 @@ def launch(plan: AnyPlan, operands: Operands, target: Target) -> Outcome:
 
 
 def launch_resident(
-    plan: Plan, left: Matrix, right: Matrix, memories: Sequence[Source], target: Target
+    plan: Plan,
+    left: Matrix,
+    right: Matrix,
+    memories: Sequence[Source],
+    target: Target,
+    engines: list[KernelEngine] | None = None,
 ) -> Kept:
-    """Run the plan of a product that can stay on the target (see `numtrn.resident`).
+    """Run the plan of a product that can stay on the target (see `numtrn.resident`); otherwise as `launch`.
 
     Raises
     ------
@@ -154,6 +165,8 @@ def launch_resident(
         Whatever the target raises.
     """
     engine = KernelEngine(target, memories, plan.shapes)
+    if engines is not None:
+        engines.append(engine)
     held = run_resident(plan, left, right, engine)
     return Kept(
         held=held,

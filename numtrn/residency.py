@@ -196,7 +196,7 @@ class Memory:
 
 
 class Borrowed:
-    """Memory of somebody else's array for one call, whose pieces are known again by its contents.
+    """Memory of somebody else's array for one call, whose pieces are known again by their contents.
 
     Parameters
     ----------
@@ -212,27 +212,44 @@ class Borrowed:
         self._host = host
         self._shelf = shelf
         self._bounds = _bounds(host)
+        self._known: dict[Hashable, Hashable] = {}
 
     @cached_property
     def _contents(self) -> bytes | None:
         return contents(self._host)
 
     def covers(self, piece: NDArray[Any]) -> bool:
-        """Whether a view lies in it."""
-        return self._bounds[0] <= _start(piece) < self._bounds[1]
+        """Whether all of a view lies in it; another operand may begin in it and go on beyond."""
+        first, end = _bounds(piece)
+        return self._bounds[0] <= first and end <= self._bounds[1]
 
     def get(self, place: str, piece: NDArray[Any], made: Hashable) -> Piece | None:
         """What the target holds of such a view of the same contents, whoever had them; None if nothing."""
-        return None if self._contents is None else self._shelf.get(0, self._key(place, piece, made))
+        what = self._what(piece)
+        return None if what is None else self._shelf.get(0, (place, what, made))
 
     def keep(self, place: str, piece: NDArray[Any], made: Hashable, resident: Any, size: int) -> None:
         """Remember what the target holds of a view; nothing of memory with gaps, which has no fingerprint."""
-        if self._contents is not None:
-            self._shelf.keep(0, self._key(place, piece, made), Piece(resident, size))
+        what = self._what(piece)
+        if what is not None:
+            self._shelf.keep(0, (place, what, made), Piece(resident, size))
 
-    def _key(self, place: str, piece: NDArray[Any], made: Hashable) -> Hashable:
-        host = *self._host.shape, *self._host.strides
-        return place, self._contents, host, *_where(piece, self._bounds[0]), made
+    def _what(self, piece: NDArray[Any]) -> Hashable:
+        """What a view holds, as shelves know it; None where nothing tells."""
+        where = _where(piece, self._bounds[0])
+        if where not in self._known:
+            self._known[where] = self._fingerprint(piece, where)
+        return self._known[where]
+
+    def _fingerprint(self, piece: NDArray[Any], where: tuple[Hashable, ...]) -> Hashable:
+        """The contents of a piece without gaps, else all contents and where it lies among them.
+
+        What is made of the real part of a number depends on the other one: it has no contents of its own.
+        """
+        own = contents(piece) if piece.dtype == self._host.dtype else None
+        if own is not None:
+            return own, *where[1:]
+        return self._contents and (self._contents, *self._host.shape, *self._host.strides, *where)
 
 
 class Source(Protocol):

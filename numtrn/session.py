@@ -40,8 +40,8 @@ class Call:
         Wall time of the call on this machine, host part included; None where it was not measured.
         On the interpreter this is the interpreter's own time, which says nothing about a device.
     bytes
-        Operands and results moved between host and target; a result that stays there counts once it is asked
-        for.
+        Operands and results moved between host and target, also by launches in vain: of a call that failed or
+        was declined, and so is NumPy's. A result that stays on the target counts once it is asked for.
     launches
         Kernel launches.
     slices

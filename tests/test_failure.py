@@ -8,7 +8,9 @@ import scipy.linalg.blas as blas
 
 import numtrn
 from numtrn import dispatch
+from numtrn.errors import ResourceExhaustedError
 from numtrn.targets import interpreter
+from numtrn.targets.interpreter import Interpreter
 
 
 class DeviceLostError(RuntimeError):
@@ -187,3 +189,34 @@ def test_a_floating_point_error_that_was_asked_for_is_no_failure_of_a_kernel(how
     assert np.isnan(product[3, 2])
     assert [call.route for call in session.calls] == ["numpy", "kernel"]
     assert session.calls[0].reason == f"operands hold NaN or Inf, and NumPy raises {expected.__name__}"
+
+
+@pytest.mark.parametrize("cause", [RuntimeError("out of order, halfway"), ResourceExhaustedError("full")])
+def test_what_launches_in_vain_moved_is_counted(monkeypatch, cause):
+    """Words of both operands, before their product fails: once, or again at a second try."""
+    sent, failures = [], [cause]
+    keep, launch = Interpreter.keep, Interpreter.launch
+
+    def note(arrays, *results):
+        sent.extend(x.nbytes for x in (*arrays, *results) if isinstance(x, np.ndarray))
+
+    def noted(self, kernel, arrays, parameters):
+        note(arrays)
+        return keep(self, kernel, arrays, parameters)
+
+    def failing_once(self, kernel, arrays, parameters):
+        if failures:
+            raise failures.pop()
+        value = launch(self, kernel, arrays, parameters)
+        note((), value)
+        return value
+
+    monkeypatch.setattr(Interpreter, "keep", noted)
+    monkeypatch.setattr(Interpreter, "launch", failing_once)
+    a, b, _ = arrays()
+    with warnings.catch_warnings(), numtrn.enabled(target="interpreter", min_work=0) as session:
+        warnings.simplefilter("ignore", numtrn.KernelFallbackWarning)
+        a @ b
+    (call,) = session.calls
+    assert call.failed is not isinstance(cause, ResourceExhaustedError)
+    assert call.bytes == sum(sent) > a.nbytes + b.nbytes

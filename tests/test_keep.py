@@ -85,6 +85,63 @@ def test_the_same_contents_elsewhere_are_known():
     assert session.calls[2].saved > session.calls[1].saved
 
 
+@pytest.mark.parametrize(
+    "array", [np.array, lambda x: numtrn.asarray(x, copy=True)], ids=["ndarray", "numtrn.Array"]
+)
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("n", [64, 65])  # sent as it lies, and packed
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_kept_is_not_the_callers_memory(array, side, n, dtype):
+    a, b = (array(rng.standard_normal((n, n)).astype(dtype)) for _ in range(2))
+    before = a.copy()
+
+    def product(x):
+        return np.array(x @ b if side == "left" else b @ x)
+
+    with block():
+        first = product(a)
+        a[:] = 7
+        changed, again = product(a), product(before)
+    assert again.tobytes() == first.tobytes() != changed.tobytes()
+    with block(keep=False):
+        assert changed.tobytes() == product(a).tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_operands_that_overlap_are_told_apart(dtype):
+    x = rng.standard_normal((96, 64)).astype(dtype)
+    first, second = x[:64], x[32:]  # the second one begins in the first
+    with block():
+        before = first @ second
+        x[80] = 5
+        got = first @ second
+    with block(keep=False):
+        assert got.tobytes() == (first @ second).tobytes() != before.tobytes()
+
+
+def test_a_part_of_a_number_is_not_all_of_it():
+    """One element, whose real part has no gaps; the exponent of its digits is that of the larger part."""
+    small, large = np.array([[1 + 2j]]), np.array([[1 + 2e9j]])
+    with block(shapes="few") as session:
+        got = [x @ x.conj() for x in (small, large, small)]
+    assert session.counts["kernel"] == 3
+    assert [x.item() for x in got] == [5, 1 + 4e18, 5]
+
+
+def test_rows_that_an_operand_shares_with_another_one_are_moved_once():
+    """Slabs [0, n) for growing n, as of pairs of orbitals: launches of one shape take the same rows."""
+    slabs, right = rng.standard_normal((2048, 96)), rng.standard_normal((96, 64))
+    counts = range(512, 2049, 512)
+    with block(keep=False, shapes="few") as without:
+        expected = [slabs[:n] @ right for n in counts]
+    with block(shapes="few") as session:
+        got = [slabs[:n] @ right for n in counts]
+    assert all(x.tobytes() == y.tobytes() for x, y in zip(got, expected, strict=True))
+    (plain, _), (moved, saved) = totals(without), totals(session)
+    assert moved + saved == plain
+    assert saved >= slabs.nbytes
+
+
 def test_an_array_with_gaps_is_sent_each_time():
     wide, b = rng.standard_normal((64, 128)).astype(np.float32), np.eye(64, dtype=np.float32)
     with block() as session:

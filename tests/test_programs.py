@@ -292,6 +292,37 @@ def test_what_is_compiled_is_known_to_the_next_process(compiling_target):
     assert a_program("other") not in programs.record_of(Compiling())
 
 
+ADDING = """
+import sys
+from numtrn.targets import programs
+record = programs.Record("the same SDK")
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(40):
+    assert record.add(programs.Program(sys.argv[1], (number,), ()))
+"""
+
+
+def test_nothing_is_lost_where_two_processes_write_the_record(compiling_target):
+    adding = [
+        subprocess.Popen(
+            [sys.executable, "-c", ADDING, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in ("gemm", "digit_planes")
+    ]
+    for one in adding:
+        assert one.stdout.readline() == "ready\n"
+    for one in adding:
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    for one in adding:
+        one.communicate(timeout=60)
+        assert one.returncode == 0
+    record = programs.Record("the same SDK")
+    for name in ("gemm", "digit_planes"):
+        assert all(programs.Program(name, (number,), ()) in record for number in range(40))
+
+
 def test_other_chips_sdks_and_kernels_know_nothing_of_it(compiling_target, monkeypatch):
     programs.record_of(Compiling()).add(a_program())
     assert a_program() not in programs.record_of(Compiling("trn1"))

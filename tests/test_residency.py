@@ -16,6 +16,7 @@ from numtrn.options import Options
 from numtrn.plan import make_plan
 from numtrn.request import Gemm, Operands, k_is_fast
 from numtrn.residency import Held, Matrix, Memory, Norms, norms_of, owner_of
+from tests.bounded import Bounded
 
 rng = np.random.default_rng(11)
 
@@ -206,13 +207,10 @@ def test_chains_of_any_shape_are_those_of_the_plain_way(data):
         both = keep(current(), Matrix(held=first, turned=True), Matrix(host=a))
         assert session.counts == {"kernel": 4, "numpy": 0, "failed": 0, "small": 0}
     results = [x.host() if isinstance(x, Held) else x for x in (first, second, turned, both)]
-    ab = np.matmul(a, b, dtype=np.float64)
-    at = a.swapaxes(1, 2)
-    exact = [ab, ab @ c, at @ ab, ab.swapaxes(1, 2) @ a]
-    sizes = np.abs(a) @ np.abs(b)
-    bounds = [sizes, sizes @ np.abs(c), np.abs(at) @ sizes, sizes.swapaxes(1, 2) @ np.abs(a)]
-    for got, value, bound in zip(results, exact, bounds, strict=True):
-        assert (np.abs(got - value) <= 2 * (sum(extents) + 4) * 2.0**-24 * bound).all()
+    a, b, c = map(Bounded.of, (a, b, c))
+    ab = a @ b
+    for got, expected in zip(results, [ab, ab @ c, a.mT @ ab, ab.mT @ a], strict=True):
+        expected.check(got)
 
 
 def test_products_that_may_overflow_go_the_usual_way():
@@ -237,7 +235,7 @@ def test_verify_and_larger_products_come_back_at_once():
     wide, tall = array(1, 16, 5000), array(1, 5000, 16)  # K beyond one launch
     with numtrn.enabled(target="interpreter", min_work=0):
         got = keep(current(), Matrix(host=wide), Matrix(host=tall))
-    np.testing.assert_allclose(got, wide.astype(float) @ tall, rtol=1e-4, atol=1e-3)
+    (Bounded.of(wide) @ Bounded.of(tall)).check(got)
 
 
 def test_bytes_that_come_late_count_in_all_sessions():

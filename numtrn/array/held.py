@@ -19,7 +19,7 @@ from numtrn.array.core import Core
 from numtrn.array.devices import agree
 from numtrn.array.lazy import OnTarget
 from numtrn.array.record import Shape, Source
-from numtrn.array.recording import Permute, Regroup, Step
+from numtrn.array.recording import Permute, Regroup
 from numtrn.block import OpenBlock, suspended
 from numtrn.request import Gemm, k_is_fast
 from numtrn.residency import Held, Matrix
@@ -77,36 +77,37 @@ def keep(
     extents = recording.extents(labels.subscripts, [x.shape for x in operands])
     if extents is None:
         return None
-    sizes = {group: prod(extents[label] for label in group) for group in labels.groups}
-    batch, m, k, n = (sizes[group] for group in labels.groups)
-    if m * n > k * (m + n):
+    shape = tuple(extents[label] for label in labels.output)
+    if recording.outgrows(shape, operands):
         return None
-    left = _matrix(operands[0], labels.first, labels.batch + labels.left + labels.contracted, (batch, m, k))
-    right = _matrix(
-        operands[1], labels.second, labels.batch + labels.contracted + labels.right, (batch, k, n)
-    )
+    left = _matrix(operands[0], labels.first, (labels.batch, labels.left, labels.contracted), extents)
+    right = _matrix(operands[1], labels.second, (labels.batch, labels.contracted, labels.right), extents)
     if left is None or right is None:
         return None
     for x in operands:
         agree(one.device, x.device if isinstance(x, Core) else one.device)
-    request = Gemm(
+    memories = tuple(x._memory for x in operands if isinstance(x, Core) and x._memory is not None)
+    with suspended():
+        result = dispatch.keep_in(block, _request(name, left, right), left, right, memories)
+    if isinstance(result, Held):
+        return Kept(one._recorded(OnTarget(result, shape)))
+    return Kept(None if result is None else one._like(result.reshape(shape)))
+
+
+def _request(name: str, left: Matrix, right: Matrix) -> Gemm:
+    """The product of two matrices, whose result may stay."""
+    batch, m, k = left.shape
+    return Gemm(
         function=name,
         dtype="float32",
         batch=batch,
         m=m,
         k=k,
-        n=n,
+        n=right.shape[2],
         k_is_fast=k_is_fast(left.stand_in, right.stand_in),
         held=(left.held is not None, right.held is not None),
         stays=True,
     )
-    memories = tuple(x._memory for x in operands if isinstance(x, Core) and x._memory is not None)
-    with suspended():
-        result = dispatch.keep_in(block, request, left, right, memories)
-    shape = tuple(extents[label] for label in labels.output)
-    if isinstance(result, Held):
-        return Kept(one._recorded(OnTarget(result, shape)))
-    return Kept(None if result is None else one._like(result.reshape(shape)))
 
 
 def _is_operand(x: Any) -> bool:
@@ -128,10 +129,6 @@ class _Labels:
     left: str
     contracted: str
     right: str
-
-    @property
-    def groups(self) -> tuple[str, str, str, str]:
-        return self.batch, self.left, self.contracted, self.right
 
 
 def _contraction(
@@ -159,18 +156,19 @@ def _contraction(
     return name, _Labels(subscripts, first, second, output, batch, left, contracted, right)
 
 
-def _matrix(x: Any, term: str, order: str, shape: tuple[int, int, int]) -> Matrix | None:
+def _matrix(x: Any, term: str, groups: tuple[str, str, str], extents: Mapping[str, int]) -> Matrix | None:
     """An operand (batch, rows, columns) as it lies, in memory or on the target, if it lies so."""
-    steps: tuple[Step, ...] = (Permute(tuple(term.index(label) for label in order)), Regroup(shape))
+    axes = tuple(term.index(label) for group in groups for label in group)
+    batch, rows, columns = (prod(extents[label] for label in group) for group in groups)
+    shape = batch, rows, columns
     form = x._on_target() if isinstance(x, Core) else None
     if form is None:
         values = x._values("a product") if isinstance(x, Core) else x
-        turned = values.transpose(steps[0].axes)  # type: ignore[union-attr]
-        matrix = turned.reshape(shape)
+        matrix = values.transpose(axes).reshape(shape)
         return Matrix(host=matrix) if np.may_share_memory(matrix, values) else None
-    lies = recording.laid_out(form.shape, (*x._steps, *steps))
+    lies = recording.laid_out(form.shape, (*x._steps, Permute(axes), Regroup(shape)))
     if lies is None:
-        return Matrix(host=x._values("a product").transpose(steps[0].axes).reshape(shape))  # type: ignore[union-attr]
+        return Matrix(host=x._values("a product").transpose(axes).reshape(shape))
     return _on_target(form.held, *lies)
 
 

@@ -150,38 +150,49 @@ def _looks_at_values(ufunc: np.ufunc, operands: list[Any]) -> bool:
 
 def _call(one: Core, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """A function on plain data: by kernels where the open block's plan says so, else by NumPy."""
-    block, out = current(), kwargs.get("out")
-    if out is None and _any_recorded(args):
-        found = _on_recorded(one, function, args, kwargs, block)
-        if found is not None:
-            return found
+    block = current()
     kept: held.Kept | None = None
-    if out is None:
-        found = _on_target(one, function, args, kwargs)
+    if kwargs.get("out") is None:
+        found = _without_values(one, function, args, kwargs, block)
         if found is not None:
             return found
         kept = None if block is None else held.keep(one, function, args, kwargs, block)
         if kept is not None and kept.value is not None:
             return kept.value
     arguments = Arguments(one, _name(function))
-    plain_args, plain = arguments.of(function, args, kwargs)
-    plain_args, plain = _typed(function, plain_args, plain)
-    if block is not None and out is None:
-        with suspended():
-            node = recording.product(function, plain_args, plain, block.min_work)
-        if node is not None:
-            return one._recorded(Lazy(node))
+    plain_args, plain = _typed(function, *arguments.of(function, args, kwargs))
+    if block is None:
+        return arguments.given(_compute(function, plain_args, plain))
     if kept is not None:  # refused, or failed
         with suspended():
             return arguments.given(function(*plain_args, **plain))
-    recognised = _recognised(function, plain_args, plain) if block is not None else None
-    if block is None or recognised is None or recognised.operands is None:
-        return arguments.given(_compute(function, plain_args, plain))
+    return _in_block(one, block, arguments, function, plain_args, plain)
+
+
+def _without_values(
+    one: Core, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], block: OpenBlock | None
+) -> Any:
+    """What needs no values of arrays that are recorded or that a target holds; None where values do."""
+    found = _on_recorded(one, function, args, kwargs, block) if _any_recorded(args) else None
+    return _on_target(one, function, args, kwargs) if found is None else found
+
+
+def _in_block(
+    one: Core, block: OpenBlock, arguments: Arguments, function: Callable[..., Any], args: Any, kwargs: Any
+) -> Any:
+    """A function of values: recorded, or by kernels where the block's plan says so, else by NumPy."""
+    with suspended():
+        node = recording.product(function, args, kwargs, block.min_work)
+    if node is not None:
+        return one._recorded(Lazy(node))
+    recognised = _recognised(function, args, kwargs)
+    if recognised is None or recognised.operands is None:
+        return arguments.given(_compute(function, args, kwargs))
     with suspended():  # what is computed here, refused or not, is not to be caught again below
         operands = replace(recognised.operands(), memories=arguments.memories)
         value = dispatch.offer_in(block, recognised.request, operands)
         if value is None:
-            return arguments.given(function(*plain_args, **plain))
+            return arguments.given(function(*args, **kwargs))
     return one._like(np.array(value.reshape(recognised.shape), order="C"))
 
 

@@ -7,7 +7,7 @@ plain values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from operator import index
@@ -81,11 +81,17 @@ def product(
     if sizes is None:
         return None
     shape = tuple(sizes[label] for label in subscripts.split("->")[1])
-    if prod(shape) <= a.size + b.size or prod(sizes.values()) < max(min_work, 1):
+    if not outgrows(shape, (a, b)) or prod(sizes.values()) < max(min_work, 1):
         return None
     operands = snapshot(a), snapshot(b)
     dtype = np.result_type(a.dtype, b.dtype)
     return Product(function=name, subscripts=subscripts, operands=operands, shape=shape, dtype=dtype)
+
+
+def outgrows(shape: Shape, operands: Iterable[Any]) -> bool:
+    """Whether a product is larger than its operands together: it is recorded then, and not computed."""
+    together: int = sum(x.size for x in operands)
+    return prod(shape) > together
 
 
 def contraction(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from numtrn import array
 from numtrn.array import Array
 from numtrn.array_api._data_types import DEFAULTS, as_dtype
-from numtrn.array_api._helpers import check, common_device, given, host, made
+from numtrn.array_api._helpers import check, common_device, given, host, made, placed, together
 from numtrn.request import Array as HostArray
 
 __all__ = [
@@ -38,6 +38,7 @@ SCALARS = (bool, int, float, complex)
 # ---- From data ----
 
 
+@placed
 def asarray(obj: Any, /, *, dtype: Any = None, device: str | None = None, copy: bool | None = None) -> Array:
     """An array of what is given, in its own memory or in the caller's.
 
@@ -67,6 +68,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: str | None = None, copy: 
         return array.asarray(data, target, device=device, copy=copy)
 
 
+@placed
 def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Array:
     """An array of what another library has made, through DLPack; of its memory where that can be had.
 
@@ -85,8 +87,8 @@ def _from_sequence(obj: Any, dtype: np.dtype[Any] | None, device: str | None, co
     """Scalars, and nested sequences of them and of numtrn arrays, which say where the result is."""
     if copy is False:
         raise ValueError(f"copy=False, but a {type(obj).__name__} has no memory to share. Leave copy out")
-    inside: list[Array] = []
-    plain = _plain(obj, inside)
+    place = common_device(*_inside(obj)) if device is None else device
+    plain = _plain(obj)
     data = np.asarray(plain)
     if dtype is None:
         _check_integers(data, plain)
@@ -94,16 +96,24 @@ def _from_sequence(obj: Any, dtype: np.dtype[Any] | None, device: str | None, co
     if data.dtype != target:
         _check_kinds(data.dtype, target)
         data = np.asarray(plain, target)
-    return made(data, common_device(*inside) if device is None else device)
+    return made(data, place)
 
 
-def _plain(obj: Any, inside: list[Array]) -> Any:
-    """Nested sequences with the values of numtrn arrays in their place; these are gathered."""
+def _inside(obj: Any) -> Iterator[Array]:
+    """The numtrn arrays in nested sequences."""
     if isinstance(obj, Array):
-        inside.append(obj)
+        yield obj
+    elif isinstance(obj, (list, tuple)):
+        for item in obj:
+            yield from _inside(item)
+
+
+def _plain(obj: Any) -> Any:
+    """Nested sequences with the values of numtrn arrays in their place."""
+    if isinstance(obj, Array):
         return obj._values("array_api.asarray")
     if isinstance(obj, (list, tuple)):
-        return [_plain(item, inside) for item in obj]
+        return [_plain(item) for item in obj]
     return obj
 
 
@@ -139,21 +149,25 @@ def _imported(x: Any) -> HostArray:
 # ---- Of a shape ----
 
 
+@placed
 def empty(shape: Any, *, dtype: Any = None, device: str | None = None) -> Array:
     """An array whose elements are not set."""
     return made(np.empty(shape, _or_float(dtype)), device)
 
 
+@placed
 def zeros(shape: Any, *, dtype: Any = None, device: str | None = None) -> Array:
     """An array of zeros."""
     return made(np.zeros(shape, _or_float(dtype)), device)
 
 
+@placed
 def ones(shape: Any, *, dtype: Any = None, device: str | None = None) -> Array:
     """An array of ones."""
     return made(np.ones(shape, _or_float(dtype)), device)
 
 
+@placed
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Array:
     """An array of one value, in the default type of its kind where none is given.
 
@@ -168,21 +182,25 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None =
     return made(np.full(shape, host("full", value)), device)
 
 
+@placed
 def empty_like(x: Array, /, *, dtype: Any = None, device: str | None = None) -> Array:
     """As `empty`, with the shape, type and device of another array."""
     return empty(check("empty_like", x).shape, **_like(x, dtype, device))
 
 
+@placed
 def zeros_like(x: Array, /, *, dtype: Any = None, device: str | None = None) -> Array:
     """As `zeros`, with the shape, type and device of another array."""
     return zeros(check("zeros_like", x).shape, **_like(x, dtype, device))
 
 
+@placed
 def ones_like(x: Array, /, *, dtype: Any = None, device: str | None = None) -> Array:
     """As `ones`, with the shape, type and device of another array."""
     return ones(check("ones_like", x).shape, **_like(x, dtype, device))
 
 
+@placed
 def full_like(x: Array, /, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Array:
     """As `full`, with the shape, type and device of another array."""
     shape = check("full_like", x).shape
@@ -200,6 +218,7 @@ def _or_float(dtype: Any) -> np.dtype[Any]:
 # ---- Of a rule ----
 
 
+@placed
 def arange(
     start: float,
     /,
@@ -224,6 +243,7 @@ def arange(
     return made(np.arange(first, last, step, dtype=target), device)
 
 
+@placed
 def linspace(
     start: complex,
     stop: complex,
@@ -241,6 +261,7 @@ def linspace(
         return made(np.linspace(start, stop, num, dtype=target, endpoint=endpoint), device)
 
 
+@placed
 def eye(
     n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: str | None = None
 ) -> Array:
@@ -251,6 +272,7 @@ def eye(
 # ---- Of other arrays ----
 
 
+@together
 def meshgrid(*arrays: Array, indexing: Literal["xy", "ij"] = "xy") -> tuple[Array, ...]:
     """Coordinates on the grid that arrays of one axis span, one array of all points for each.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from numtrn.array import Array, promotion
 from numtrn.array_api._data_types import KINDS, as_dtype
-from numtrn.array_api._helpers import check, host, made
+from numtrn.array_api._helpers import check, host, made, placed
 
 __all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
 
@@ -36,6 +36,7 @@ class IntegerLimits:
     dtype: np.dtype[Any]
 
 
+@placed
 def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: str | None = None) -> Array:
     """The array in another type; ``copy=False`` gives ``x`` itself where nothing changes.
 

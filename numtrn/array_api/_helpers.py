@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -11,7 +13,10 @@ from numtrn.array.devices import agree, checked
 from numtrn.array_api._data_types import DTYPES
 from numtrn.request import Array as HostArray
 
-__all__ = ["KINDS", "check", "given", "host", "made"]
+__all__ = ["KINDS", "check", "common_device", "given", "host", "made", "placed", "together"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 KINDS = {
     "any": "biufc",
@@ -70,6 +75,34 @@ def made(data: HostArray, device: str | None = None) -> Array:
 def given(value: Any, *like: Array) -> Array:
     """A fresh result as an array, where the arguments ``like`` are."""
     return made(np.asarray(value), common_device(*like))
+
+
+def placed(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, which refuses a ``device=`` that is not there before it does anything."""
+
+    @wraps(function)
+    def on_device(*args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs.get("device") is not None:
+            checked(kwargs["device"])
+        return function(*args, **kwargs)
+
+    return on_device
+
+
+def together(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, which refuses arrays of different devices before it does anything.
+
+    Arrays are looked for among the arguments and in lists and tuples among them.
+    """
+
+    @wraps(function)
+    def on_one_device(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = (*args, *kwargs.values())
+        inside = (y for x in given for y in (x if isinstance(x, (list, tuple)) else (x,)))
+        common_device(*(x for x in inside if isinstance(x, Array)))
+        return function(*args, **kwargs)
+
+    return on_one_device
 
 
 def common_device(*arrays: Array) -> str | None:

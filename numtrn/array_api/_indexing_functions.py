@@ -6,11 +6,12 @@ import numpy as np
 
 from numtrn.array import Array
 from numtrn.array_api._arguments import integers
-from numtrn.array_api._helpers import given, host
+from numtrn.array_api._helpers import given, host, together
 
 __all__ = ["take", "take_along_axis"]
 
 
+@together
 def take(x: Array, indices: Array, /, *, axis: int | None = None) -> Array:
     """The slices at these places along an axis, which may be left out for one axis alone.
 
@@ -29,6 +30,7 @@ def take(x: Array, indices: Array, /, *, axis: int | None = None) -> Array:
     return given(np.take(values, places, axis=axis), x, indices)
 
 
+@together
 def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
     """Elements at places along an axis, for each place of the other axes; these broadcast.
 

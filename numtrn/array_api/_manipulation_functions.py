@@ -12,7 +12,7 @@ import numpy as np
 
 from numtrn.array import Array
 from numtrn.array_api._arguments import Axes, DType, integers
-from numtrn.array_api._helpers import check, given, host
+from numtrn.array_api._helpers import check, given, host, together
 
 __all__ = [
     "broadcast_arrays",
@@ -55,6 +55,7 @@ def broadcast_to(x: Array, /, shape: tuple[int, ...]) -> Array:
     return cast(Array, np.broadcast_to(check("broadcast_to", x), shape))
 
 
+@together
 def concat(arrays: tuple[Array, ...] | list[Array], /, *, axis: int | None = 0) -> Array:
     """Arrays one after the other along an axis; flattened first where that is None."""
     values = [host("concat", x) for x in arrays]
@@ -82,6 +83,7 @@ def permute_dims(x: Array, /, axes: tuple[int, ...]) -> Array:
     return cast(Array, np.transpose(check("permute_dims", x), axes))
 
 
+@together
 def repeat(x: Array, repeats: int | Array, /, *, axis: int | None = None) -> Array:
     """Each element several times, along an axis or of the flattened array."""
     values = host("repeat", x)
@@ -122,6 +124,7 @@ def squeeze(x: Array, /, axis: int | tuple[int, ...]) -> Array:
     return cast(Array, np.squeeze(check("squeeze", x), axis=axis))
 
 
+@together
 def stack(arrays: tuple[Array, ...] | list[Array], /, *, axis: int = 0) -> Array:
     """Arrays of one shape along a new axis, which has this place in the result."""
     values = [host("stack", x) for x in arrays]

@@ -8,7 +8,7 @@ import numpy as np
 
 from numtrn.array import Array
 from numtrn.array_api._arguments import Axes, as_index, beside, integers, ordered
-from numtrn.array_api._helpers import given, host
+from numtrn.array_api._helpers import given, host, together
 from numtrn.request import Array as HostArray
 
 __all__ = ["argmax", "argmin", "count_nonzero", "nonzero", "searchsorted", "where"]
@@ -43,6 +43,7 @@ def nonzero(x: Array, /) -> tuple[Array, ...]:
     return tuple(given(as_index(places), x) for places in np.nonzero(values))
 
 
+@together
 def searchsorted(
     x1: Array,
     x2: Array | int | float,
@@ -69,6 +70,7 @@ def searchsorted(
     return given(as_index(found), *(x for x in (x1, x2, sorter) if isinstance(x, Array)))
 
 
+@together
 def where(
     condition: Array, x1: Array | int | float | complex | bool, x2: Array | int | float | complex | bool, /
 ) -> Array:

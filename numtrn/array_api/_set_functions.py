@@ -8,7 +8,7 @@ import numpy as np
 
 from numtrn.array import Array
 from numtrn.array_api._arguments import as_index
-from numtrn.array_api._helpers import given, host
+from numtrn.array_api._helpers import given, host, together
 from numtrn.request import Array as HostArray
 
 __all__ = ["isin", "unique_all", "unique_counts", "unique_inverse", "unique_values"]
@@ -37,6 +37,7 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Array
 
 
+@together
 def isin(x1: Array | int, x2: Array | int, /, *, invert: bool = False) -> Array:
     """Whether each element of ``x1`` is, or with ``invert`` is not, in ``x2``; one of them is an array.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from numtrn.array import Array
 from numtrn.array_api._arguments import Axes, quiet
-from numtrn.array_api._helpers import given, host
+from numtrn.array_api._helpers import given, host, together
 
 __all__ = ["all", "any", "diff"]
 
@@ -21,6 +21,7 @@ def any(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
     return given(np.any(host("any", x), axis=axis, keepdims=keepdims), x)
 
 
+@together
 @quiet
 def diff(
     x: Array,

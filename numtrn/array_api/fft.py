@@ -13,7 +13,7 @@ import numpy as np
 
 from numtrn.array import Array
 from numtrn.array_api._arguments import DType, quiet
-from numtrn.array_api._helpers import given, host, made
+from numtrn.array_api._helpers import given, host, made, placed
 from numtrn.request import Array as HostArray
 
 __all__ = [
@@ -108,12 +108,14 @@ def irfftn(
 # ---- Frequencies ----
 
 
+@placed
 def fftfreq(n: int, /, *, d: float = 1.0, dtype: DType | None = None, device: str | None = None) -> Array:
     """The frequencies that belong to `fft` of ``n`` samples at a distance ``d``; float64 by default."""
     rising = (index(n) + 1) // 2
     return _frequencies("fftfreq", [*range(rising), *range(rising - n, 0)], n, d, dtype, device)
 
 
+@placed
 def rfftfreq(n: int, /, *, d: float = 1.0, dtype: DType | None = None, device: str | None = None) -> Array:
     """The frequencies that belong to `rfft` of ``n`` samples at a distance ``d``; float64 by default."""
     return _frequencies("rfftfreq", range(index(n) // 2 + 1), n, d, dtype, device)

@@ -16,7 +16,7 @@ import numpy as np
 from numtrn import dispatch
 from numtrn.array import Array
 from numtrn.array_api._arguments import Axes, DType, accumulator, quiet
-from numtrn.array_api._helpers import check, given, host
+from numtrn.array_api._helpers import check, given, host, together
 from numtrn.array_api._linear_algebra_functions import matmul, matrix_transpose, tensordot, vecdot
 from numtrn.block import current, suspended
 from numtrn.request import Array as HostArray
@@ -90,6 +90,7 @@ class SVDResult(NamedTuple):
 # ---- Products, and what only moves or adds elements ----
 
 
+@together
 @quiet
 def cross(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     """The cross products of vectors of three elements along an axis of both; the other axes broadcast.
@@ -270,6 +271,7 @@ def inv(x: Array, /) -> Array:
     return given(np.linalg.inv(_square("inv", x)), x)
 
 
+@together
 @quiet
 def matrix_rank(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     """The number of singular values above ``rtol``, by default max(M, N) epsilons, times the largest."""
@@ -279,6 +281,7 @@ def matrix_rank(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     return given(np.count_nonzero(kept, axis=-1), x, *_arrays(rtol))
 
 
+@together
 @quiet
 def pinv(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     """The pseudo-inverses, of the singular values that `matrix_rank` counts."""
@@ -312,6 +315,7 @@ def slogdet(x: Array, /) -> SlogdetResult:
     return SlogdetResult(given(sign, x), given(logabsdet, x))
 
 
+@together
 @quiet
 def solve(x1: Array, x2: Array, /) -> Array:
     """The solutions of x1 X = x2, where x2 is one vector or, of more axes, matrices.

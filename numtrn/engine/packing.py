@@ -107,7 +107,10 @@ def pack_magnitudes(
     make = partial(_magnitudes, side, where, shape)
     if side.source is None:
         return make()
-    return lane.sent(side.source, ("magnitudes", side.layout, starts_of(where), shape), make)
+    source, starts = side.source, starts_of(where)
+    if side.layout[0] == 1:  # of several parts, rows are counted through all of them
+        source, starts = source[where[:2]], starts[2:]
+    return lane.sent(source, ("magnitudes", side.layout, starts, shape), make)
 
 
 def _magnitudes(side: Magnitudes, where: tuple[slice, ...], shape: tuple[int, int, int]) -> Array:

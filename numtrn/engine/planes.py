@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numtrn.engine.lane import Lane
-from numtrn.engine.pieces import Piece, starts_of
+from numtrn.engine.pieces import Piece
 from numtrn.plan.tiling import TILE, Tiling
 from numtrn.precision import Words
 from numtrn.precision.fixed import word_bytes
@@ -165,7 +165,7 @@ class Planes:
         """Words of one piece: what the target has of them, or the next that were cut."""
         if want.key in self._there:
             return self._there[want.key]
-        source = self._sides[want.side].source(want.part)
+        source = self._source(want)
         if self._words is None:
             make = partial(_cut, self._t, self._sides, want)
         else:
@@ -177,15 +177,19 @@ class Planes:
 
     def _found(self, want: Want) -> Resident | None:
         """Words of one piece that the target has from an earlier call."""
-        source = self._sides[want.side].source(want.part)
+        source = self._source(want)
         return None if source is None else self._lane.known(source, self._name(want))
+
+    def _source(self, want: Want) -> Array | None:
+        """The rows that words are of, all along k: their exponents are those of whole rows."""
+        source = self._sides[want.side].source(want.part)
+        return None if source is None else source[want.batch, want.rows]
 
     def _name(self, want: Want) -> Hashable:
         """What words depend on beside their source."""
         words, t = self._sides[want.side], self._t
         extents = t.batch, (t.m, t.n)[want.side], t.k
-        starts = starts_of((want.batch, want.rows, want.k))
-        return "words", words.parts, words.slices, words.k_is_fast, starts, extents
+        return "words", words.parts, words.slices, words.k_is_fast, want.k.start, extents
 
     def make_all(self) -> Generator[bool, None, None]:
         """Make all planes before the first launch; False, and nothing made, where not all can be kept."""

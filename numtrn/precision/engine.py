@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -89,7 +89,7 @@ class Magnitudes(Protocol):
     source
         A view (batch, rows, k) of the operand's memory, if magnitudes depend on nothing beside the operand.
     layout
-        Tells magnitudes of one source from others.
+        Tells magnitudes of one source from others: parts of the operand, and whether they lie crosswise.
     """
 
     @property
@@ -98,7 +98,7 @@ class Magnitudes(Protocol):
         ...
 
     @property
-    def layout(self) -> Hashable:
+    def layout(self) -> tuple[int, bool]:
         """What is made of the source."""
         ...
 

@@ -21,6 +21,7 @@ __all__ = [
     "Target",
     "carried",
     "memory_of",
+    "owned",
     "program_of",
     "seen",
 ]
@@ -173,12 +174,21 @@ class Target(Protocol):
         ...
 
     def place(self, array: Array) -> Resident:
-        """Send an array to the target, where launches find it."""
+        """Send an array to the target, where launches find it, whatever becomes of the array meanwhile.
+
+        A read-only array is somebody else's memory, and is copied (`owned`). One that can be written to is
+        handed over: whoever gives it neither writes to it afterwards nor lets others do so.
+        """
         ...
 
     def fetch(self, resident: Resident) -> Array:
         """What was left on the target, as a NumPy array; waits for it."""
         ...
+
+
+def owned(array: Array) -> Array:
+    """What a target without memory of its own keeps of a placed array; see `Target.place`."""
+    return array if array.flags.writeable else np.array(array)
 
 
 def carried(arrays: Sequence[Array | Resident]) -> list[Any]:

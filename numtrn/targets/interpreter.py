@@ -14,7 +14,7 @@ from typing import Any
 from numtrn import interp
 from numtrn.machine import Chip
 from numtrn.request import Array
-from numtrn.targets.base import Counted, Counters, Resident, carried, memory_of, program_of
+from numtrn.targets.base import Counted, Counters, Resident, carried, memory_of, owned, program_of
 from numtrn.targets.load import load_kernel
 
 __all__ = ["Interpreter"]
@@ -74,8 +74,8 @@ class Interpreter:
         return tuple(Resident(output, kernel, hbm) for output in outputs)
 
     def place(self, array: Array, core: int = 0) -> Resident:
-        """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""
-        return Resident(array, hbm=memory_of(self, core))
+        """An array, or a copy of one that is not ours; see `numtrn.targets.base.Target.place`."""
+        return Resident(owned(array), hbm=memory_of(self, core))
 
     def fetch(self, resident: Resident) -> Array:
         """A kept result, which is an array already."""

@@ -18,7 +18,7 @@ from numtrn.errors import DeviceLostError, KernelCompileError, KernelError, Targ
 from numtrn.machine import Chip
 from numtrn.request import Array
 from numtrn.targets import detect, health, launchers
-from numtrn.targets.base import Counted, Counters, Resident, carried, memory_of, program_of, seen
+from numtrn.targets.base import Counted, Counters, Resident, carried, memory_of, owned, program_of, seen
 from numtrn.targets.failures import translated
 
 __all__ = ["VARIABLE", "Neuron", "chosen", "problem"]
@@ -125,7 +125,7 @@ class Neuron:
         hbm = memory_of(self, core)
         launcher = self._launcher("")
         if not launcher.resident:
-            return Resident(launcher.send(array, core), hbm=hbm)
+            return Resident(owned(launcher.send(array, core)), hbm=hbm)
         try:
             return Resident(self._sent(launcher, array, core), hbm=hbm)
         except Exception as raw:

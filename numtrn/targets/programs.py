@@ -59,7 +59,7 @@ class Record:
         """Note that a program is compiled now; gives whether it is new."""
         if not self.key or program in self:
             return False
-        with self._lock:
+        with self._lock, store.locked(NAME):
             self._known[str(program)] = None
             kept = _read()
             merged = dict.fromkeys([*kept.pop(self.key, ()), *self._known])

@@ -19,7 +19,7 @@ from numtrn.errors import TargetUnavailableError
 from numtrn.machine import Chip
 from numtrn.request import Array
 from numtrn.targets import detect, versions
-from numtrn.targets.base import Counted, Counters, Resident, carried, program_of
+from numtrn.targets.base import Counted, Counters, Resident, carried, owned, program_of
 from numtrn.targets.launchers import jitted
 from numtrn.targets.neuron import VARIABLE, chosen
 from numtrn.targets.tensors import from_tensor, to_tensor
@@ -79,8 +79,8 @@ class Simulator:
         return tuple(Resident(output, kernel) for output in arrived)
 
     def place(self, array: Array) -> Resident:
-        """An array, which this target takes as it is; see `numtrn.targets.base.Target.place`."""
-        return Resident(array)
+        """An array, or a copy of one that is not ours; see `numtrn.targets.base.Target.place`."""
+        return Resident(owned(array))
 
     def fetch(self, resident: Resident) -> Array:
         """A kept result, which is an array already."""

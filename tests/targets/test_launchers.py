@@ -94,6 +94,33 @@ def test_results_stay_on_the_device_where_the_launcher_can(hardware, launcher):
     )
 
 
+def probe_casts_of_a_read_only_view(target):
+    """What a placed array comes to after its owner has written to it, and what it came to before."""
+    x = np.arange(128 * 512, dtype=np.float32).reshape(128, 512)
+    view = x[:]
+    view.flags.writeable = False
+    (expected,) = target.keep("probe_casts", (x.copy(),), (0,))
+    placed = target.place(view)
+    x[:] = 7
+    (got,) = target.keep("probe_casts", (placed,), (0,))
+    return target.fetch(got), target.fetch(expected)
+
+
+def test_what_is_placed_is_not_the_callers_memory(hardware):
+    got, expected = probe_casts_of_a_read_only_view(targets.select("neuron", "trn2"))
+    assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("how", ["interpreter", "simulator nki", "simulator torch"])
+def test_what_is_placed_on_this_host_is_not_the_callers_memory(neuron_host, monkeypatch, how):
+    name, _, by = how.partition(" ")
+    if by:
+        neuron_host(standin=by == "torch" and not has_torch())
+        monkeypatch.setenv("NUMTRN_LAUNCHER", by)
+    got, expected = probe_casts_of_a_read_only_view(targets.select(name, "trn2"))
+    assert np.array_equal(got, expected)
+
+
 def test_programs_are_counted_once_and_found_on_disk_by_the_next_process(hardware):
     computed("neuron")
     first = list(hardware.compiled)
