@@ -183,3 +183,15 @@ def test_functions_that_never_warn_do_not():
         np.matmul(a, b)
     with pytest.warns(RuntimeWarning, match="invalid value"):
         through_kernels(np.matmul, a, b)
+
+
+@pytest.mark.parametrize("shapes", ["fine", "few"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_one_matrix_for_a_whole_batch_is_moved_once(dtype, shapes):
+    a = np.random.default_rng(0).standard_normal((24, 16, 128)).astype(dtype)
+    b = np.random.default_rng(1).standard_normal((128, 256)).astype(dtype)
+    with numtrn.enabled(target="interpreter", min_work=0, shapes=shapes) as session:
+        got, expected = a @ b, a.reshape(-1, 128) @ b
+    assert got.tobytes() == expected.tobytes()
+    together, beside = session.calls
+    assert (together.route, together.bytes) == ("kernel", beside.bytes)

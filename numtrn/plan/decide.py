@@ -132,7 +132,7 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
     if options.min_work is None and min(gemm.m, gemm.n) < THIN:
         raise _RefusedError(f"m = {gemm.m}, n = {gemm.n}: thinner than {THIN}, bound by reading its operands")
     cutting = _cutting(options, target)
-    if cutting.few and gemm.shared:  # one B for all of A, below each other
+    if gemm.shared:  # one B for all of A, below each other
         gemm = replace(gemm, m=gemm.batch * gemm.m, batch=1, shared=False)
     scheme = _scheme(gemm.dtype, options, gemm.k, probed)
     tilings = make_tilings(gemm, scheme, cutting)
