@@ -2,11 +2,13 @@
 
     python benchmarks/residency.py [--size 1024] [--length 10]
     python benchmarks/residency.py --demo [--molecule water] [--shapes few]
+    python benchmarks/residency.py --pairs [--molecule water] [--shapes few]
 
 Bytes are counted by the session (``Call.bytes``); they depend on shapes and types only, not on the machine.
 ``--demo`` gives those of the demo's molecules with and without ``keep=True``, call by call, beside the bytes
 of operands that went to the target before, the same to the last bit: what a cache without limits would save
-of what launches are given. Benzene takes some minutes.
+of what launches are given. ``--pairs`` gives them for the same integrals pair by pair, B[i] @ B[j].T, as MP2
+is written where memory is short. Benzene takes some minutes.
 """
 
 import argparse
@@ -108,17 +110,45 @@ def the_demo(molecules, shapes):
             print(tabulate(rows, headers=headers, disable_numparse=True), end="\n\n", flush=True)
 
 
+def pair_by_pair(molecules, shapes):
+    """Print bytes of (ia|jb) for each pair i >= j of the demo's occupied orbitals, with and without keep."""
+    rows = []
+    for molecule in molecules:
+        b = fitted(data.load(molecule))
+        sessions, values = [], []
+        for keep in (False, True):
+            with numtrn.enabled(target="interpreter", min_work=0, keep=keep, shapes=shapes) as session:
+                values.append([b[i] @ b[j].T for i in range(len(b)) for j in range(i + 1)])
+            sessions.append(session)
+        plain, kept = (f"{moved(session) / 1e6:.2f}" for session in sessions)
+        there = sum(call.saved for call in sessions[1].calls)
+        equal = all(x.tobytes() == y.tobytes() for x, y in zip(*values, strict=True))
+        rows.append([molecule, len(values[0]), plain, kept, f"{there / 1e6:.2f}", "yes" if equal else "NO"])
+    headers = ["molecule", "products", "MB moved", "MB with keep=True", "there already", "equal bits"]
+    print(tabulate(rows, headers=headers, disable_numparse=True))
+
+
+def fitted(molecule):
+    """B[i, a, Q] of a molecule of the demo, one orbital after the other in memory."""
+    occupied = molecule.coefficients[:, molecule.ncore : molecule.nocc]
+    virtual = molecule.coefficients[:, molecule.nocc :]
+    b = demo.fit(demo.transform(molecule.integrals(), occupied, virtual), molecule.metric)
+    return np.ascontiguousarray(b.transpose(1, 2, 0))
+
+
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--length", type=int, default=10)
     parser.add_argument("--demo", action="store_true", help="bytes of the demo instead")
+    parser.add_argument("--pairs", action="store_true", help="bytes of the demo's pairs, one by one, instead")
     parser.add_argument("--molecule", choices=data.MOLECULES, help="of the demo (default: all)")
     parser.add_argument("--shapes", choices=("fine", "few"), default="fine", help="of the demo's launches")
     given = parser.parse_args()
-    if given.demo:
-        the_demo([given.molecule] if given.molecule else data.MOLECULES, given.shapes)
+    if given.demo or given.pairs:
+        molecules = [given.molecule] if given.molecule else data.MOLECULES
+        (the_demo if given.demo else pair_by_pair)(molecules, given.shapes)
         return
     rng = np.random.default_rng(0)
     rows = []
