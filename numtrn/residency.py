@@ -242,11 +242,8 @@ class Borrowed:
         return self._known[where]
 
     def _fingerprint(self, piece: NDArray[Any], where: tuple[Hashable, ...]) -> Hashable:
-        """The contents of a piece without gaps, else all contents and where it lies among them.
-
-        What is made of the real part of a number depends on the other one: it has no contents of its own.
-        """
-        own = contents(piece) if piece.dtype == self._host.dtype else None
+        """The contents of a piece without gaps, else all contents and where it lies among them."""
+        own = contents(piece)
         if own is not None:
             return own, *where[1:]
         return self._contents and (self._contents, *self._host.shape, *self._host.strides, *where)
