@@ -86,21 +86,27 @@ class Shelf:
                 return
             self._pieces[owner, key] = piece
             self.bytes += piece.bytes
-            while self.bytes > budget:
-                self.bytes -= self._pieces.popitem(last=False)[1].bytes
+            while self._pieces and self.bytes > budget:
+                self._forget(next(iter(self._pieces)))
 
     def drop(self, owner: int) -> None:
         """Forget all pieces of one memory."""
         with self._lock:
             for found in list(self._pieces):  # a collector may drop other ones meanwhile
                 if found[0] == owner:
-                    self.bytes -= self._pieces.pop(found).bytes
+                    self._forget(found)
+
+    def _forget(self, key: tuple[int, Hashable]) -> None:
+        found = self._pieces.pop(key, None)
+        size = 0 if found is None else found.bytes
+        self.bytes -= size  # read last: a collector may have dropped others, and counted them, until now
 
     def empty(self) -> int:
         """Forget everything; gives the bytes of it."""
         with self._lock:
+            gone, self._pieces = self._pieces, OrderedDict()  # of which nobody else counts any more
             freed, self.bytes = self.bytes, 0
-            self._pieces.clear()
+            gone.clear()
             return freed
 
     def holds(self, owner: int) -> bool:

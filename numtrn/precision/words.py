@@ -59,7 +59,7 @@ class SideWords:
 
     @property
     def source(self) -> Array | None:
-        """What words depend on alone, if there is such: the operand's elements, whose rows give the exponents."""
+        """What words depend on alone, if on anything: elements, whose rows give exponents."""
         return self.side.source
 
     def cut(self, part: int, batch: int, rows: slice, k: slice, out: NDArray[np.int8]) -> None:
@@ -95,7 +95,7 @@ class SideMagnitudes:
 
     @property
     def source(self) -> Array | None:
-        """What they depend on alone, if there is such: the operand's elements, whose rows give the exponents."""
+        """What they depend on alone, if on anything: elements, whose rows give exponents."""
         return self.side.source
 
     @property
