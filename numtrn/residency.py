@@ -86,21 +86,27 @@ class Shelf:
                 return
             self._pieces[owner, key] = piece
             self.bytes += piece.bytes
-            while self.bytes > budget:
-                self.bytes -= self._pieces.popitem(last=False)[1].bytes
+            while self._pieces and self.bytes > budget:
+                self._forget(next(iter(self._pieces)))
 
     def drop(self, owner: int) -> None:
         """Forget all pieces of one memory."""
         with self._lock:
             for found in list(self._pieces):  # a collector may drop other ones meanwhile
                 if found[0] == owner:
-                    self.bytes -= self._pieces.pop(found).bytes
+                    self._forget(found)
+
+    def _forget(self, key: tuple[int, Hashable]) -> None:
+        found = self._pieces.pop(key, None)
+        size = 0 if found is None else found.bytes
+        self.bytes -= size  # read last: a collector may have dropped others, and counted them, until now
 
     def empty(self) -> int:
         """Forget everything; gives the bytes of it."""
         with self._lock:
+            gone, self._pieces = self._pieces, OrderedDict()  # of which nobody else counts any more
             freed, self.bytes = self.bytes, 0
-            self._pieces.clear()
+            gone.clear()
             return freed
 
     def holds(self, owner: int) -> bool:
@@ -242,11 +248,8 @@ class Borrowed:
         return self._known[where]
 
     def _fingerprint(self, piece: NDArray[Any], where: tuple[Hashable, ...]) -> Hashable:
-        """The contents of a piece without gaps, else all contents and where it lies among them.
-
-        What is made of the real part of a number depends on the other one: it has no contents of its own.
-        """
-        own = contents(piece) if piece.dtype == self._host.dtype else None
+        """The contents of a piece without gaps, else all contents and where it lies among them."""
+        own = contents(piece)
         if own is not None:
             return own, *where[1:]
         return self._contents and (self._contents, *self._host.shape, *self._host.strides, *where)

@@ -15,10 +15,36 @@ from numtrn.errors import KernelError
 from numtrn.options import Options
 from numtrn.plan import make_plan
 from numtrn.request import Gemm, Operands, k_is_fast
-from numtrn.residency import Held, Matrix, Memory, Norms, norms_of, owner_of
+from numtrn.residency import Held, Matrix, Memory, Norms, Piece, Shelf, norms_of, owner_of
 from tests.bounded import Bounded
 
 rng = np.random.default_rng(11)
+
+
+class Collected:
+    """A piece during whose departure the collector drops another memory."""
+
+    def __init__(self, shelf, other):
+        self.shelf, self.other = shelf, other
+
+    @property
+    def bytes(self):
+        if self.shelf.holds(self.other) and not self.shelf.holds(1):
+            self.shelf.drop(self.other)
+        return 10
+
+
+@pytest.mark.parametrize(
+    "leaves", [lambda shelf: shelf.keep(3, "", Piece(None, 85)), lambda shelf: shelf.drop(1)]
+)
+def test_a_shelf_counts_what_a_collector_drops_meanwhile(leaves):
+    shelf = Shelf(100)
+    shelf.keep(1, "", Collected(shelf, 2))
+    shelf.keep(2, "", Piece(None, 10))
+    leaves(shelf)
+    assert not shelf.holds(1)
+    assert not shelf.holds(2)
+    assert shelf.bytes == (85 if shelf.holds(3) else 0)
 
 
 def array(*shape, dtype=np.float32):

@@ -182,14 +182,14 @@ class Planes:
 
     def _source(self, want: Want) -> Array | None:
         """The rows that words are of, all along k: their exponents are those of whole rows."""
-        source = self._sides[want.side].source(want.part)
+        source = self._sides[want.side].source
         return None if source is None else source[want.batch, want.rows]
 
     def _name(self, want: Want) -> Hashable:
         """What words depend on beside their source."""
         words, t = self._sides[want.side], self._t
         extents = t.batch, (t.m, t.n)[want.side], t.k
-        return "words", words.parts, words.slices, words.k_is_fast, want.k.start, extents
+        return "words", want.part, words.slices, words.k_is_fast, want.k.start, extents
 
     def make_all(self) -> Generator[bool, None, None]:
         """Make all planes before the first launch; False, and nothing made, where not all can be kept."""

@@ -30,10 +30,13 @@ class Words(Protocol):
         1, or 2 for real and imaginary part.
     k_is_fast
         Whether neighbours in memory are neighbours along k: then (rows, k) is the cheaper order of a block.
+    source
+        The operand (batch, rows, k), real or complex, if words of rows depend on nothing beside them.
     """
 
-    def source(self, part: int) -> Array | None:
-        """A view (batch, rows, k) of the part in memory, if words depend on nothing beside the operand."""
+    @property
+    def source(self) -> Array | None:
+        """The operand's elements."""
         ...
 
     @property
@@ -87,14 +90,14 @@ class Magnitudes(Protocol):
     batch, rows, k
         Extents, of the right operand transposed.
     source
-        A view (batch, rows, k) of the operand's memory, if magnitudes depend on nothing beside the operand.
+        The operand (batch, rows, k), real or complex, if magnitudes of rows depend on nothing beside them.
     layout
         Tells magnitudes of one source from others: parts of the operand, and whether they lie crosswise.
     """
 
     @property
     def source(self) -> Array | None:
-        """The operand's memory."""
+        """The operand's elements."""
         ...
 
     @property

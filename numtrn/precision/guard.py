@@ -117,7 +117,7 @@ def _gains(side: Side) -> Exponents:
 
 def _gained(side: Side, gains: Exponents) -> Side:
     """As the guard is to see an operand: rows times 2^gain."""
-    return replace(side, exponents=side.exponents - gains)
+    return replace(side, exponents=side.exponents - gains, source=None) if gains.any() else side
 
 
 def _fewest(bound: float, needs: dict[int, float]) -> int | None:

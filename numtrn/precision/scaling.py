@@ -51,11 +51,14 @@ class Side:
         (batch, rows), shared by the parts.
     inner
         (batch, k), or None for zeros.
+    source
+        The operand (batch, rows, k), real or complex, where rows of it alone give all of that; else None.
     """
 
     parts: tuple[Array, ...]
     exponents: Exponents
     inner: Exponents | None = None
+    source: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -75,11 +78,12 @@ def sides(a: Array, b: Array) -> tuple[Side, Side]:
         Where the product may overflow.
     """
     k, wide = a.shape[2], np.result_type(a.dtype, np.float64)
-    lefts, rights = (_parts(x.astype(wide, copy=False)) for x in (a, b.transpose(0, 2, 1)))
+    left, right = (x.astype(wide, copy=False) for x in (a, b.transpose(0, 2, 1)))
+    lefts, rights = _parts(left), _parts(right)
     rows, columns = largest(lefts), largest(rights)
     e, f = exponents(rows), exponents(columns)
     declined_range(rows, columns, len(lefts) * k, a.dtype)
-    return Side(parts=lefts, exponents=e), Side(parts=rights, exponents=f)
+    return Side(parts=lefts, exponents=e, source=left), Side(parts=rights, exponents=f, source=right)
 
 
 def _parts(x: Array) -> tuple[Array, ...]:
@@ -161,7 +165,7 @@ def _with_inner(side: Side, inner: Exponents) -> Side:
     size = np.empty(side.shape[:2])
     for i in range(side.shape[0]):
         size[i] = largest(tuple(part[i : i + 1] * factors[i] for part in side.parts))[0]
-    return replace(side, exponents=exponents(size), inner=inner)
+    return replace(side, exponents=exponents(size), inner=inner, source=None)
 
 
 def rescale(value: NDArray[np.float64], rows: Exponents, columns: Exponents) -> None:

@@ -57,9 +57,10 @@ class SideWords:
         """The same operand in so many digits, with k outermost."""
         return replace(self, slices=slices, outermost=True)
 
-    def source(self, part: int) -> Array | None:
-        """What the words of a part depend on alone: the operand's elements, whose rows give the exponents."""
-        return self.side.parts[part] if self.side.inner is None else None
+    @property
+    def source(self) -> Array | None:
+        """What words depend on alone, if on anything: elements, whose rows give exponents."""
+        return self.side.source
 
     def cut(self, part: int, batch: int, rows: slice, k: slice, out: NDArray[np.int8]) -> None:
         """Write the words of one block (rows, k, bytes)."""
@@ -94,8 +95,8 @@ class SideMagnitudes:
 
     @property
     def source(self) -> Array | None:
-        """What they depend on alone: the operand's elements, whose rows give the exponents."""
-        return self.side.parts[0] if self.side.inner is None else None
+        """What they depend on alone, if on anything: elements, whose rows give exponents."""
+        return self.side.source
 
     @property
     def layout(self) -> tuple[int, bool]:

@@ -28,12 +28,11 @@ chips = st.sampled_from(list(CHIPS))
 class Digits:
     """An operand of given digits (parts, batch, rows, k, slices), as `numtrn.precision.engine.Words`."""
 
+    source = None  # no memory of an array's
+
     def __init__(self, digits, k_is_fast=True):
         self.digits, self.k_is_fast = digits, k_is_fast
         self.parts, self.batch, self.rows, self.k, self.slices = digits.shape
-
-    def source(self, part):
-        return None  # no memory of an array's
 
     def cut(self, part, batch, rows, k, out):
         out[...] = 0
