@@ -170,8 +170,8 @@ def test_factors_in_an_operand_never_warn(rng):
 def test_a_solution_beyond_the_promise_is_seen(rng, monkeypatch, name, precision):
     real = launch.launch
 
-    def wrong(plan, operands, target):
-        outcome = real(plan, operands, target)
+    def wrong(plan, operands, target, *engines):
+        outcome = real(plan, operands, target, *engines)
         value = outcome.value.copy()
         value[-1, 0] += 20 * max(outcome.bound * plan.scheme.unit, 1e-12) * np.abs(value).max()
         return replace(outcome, value=value)
