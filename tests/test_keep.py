@@ -236,3 +236,62 @@ def test_wrong_settings(wrong):
 def test_settings(given, size):
     with block(keep=given):
         assert current().options.keep == size
+
+
+VIEWS = {
+    "plain": lambda x, n: x[: n * n].reshape(n, n),
+    "overlapping": lambda x, n: x[n * n // 2 :][: n * n].reshape(n, n),
+    "turned": lambda x, n: x[: n * n].reshape(n, n).T,
+    "rows backwards": lambda x, n: x[: n * n].reshape(n, n)[::-1],
+    "all backwards": lambda x, n: x[n * n - 1 :: -1].reshape(n, n),
+    "with gaps": lambda x, n: x[: 2 * n * n].reshape(n, 2 * n)[:, ::2],
+    "windows": lambda x, n: np.lib.stride_tricks.sliding_window_view(x[: 2 * n - 1], n),
+    "one row": lambda x, n: np.broadcast_to(x[:n], (n, n)),
+}
+PRODUCTS = {
+    "matmul": lambda a, b: a @ b,
+    "with itself": lambda a, b: a @ a.T,
+    "conjugate": lambda a, b: a.conj().T @ b,
+    "einsum": lambda a, b: np.einsum("ij,kj->ik", a, b),
+    "batch": lambda a, b: np.matmul(a.reshape(2, -1, a.shape[1]), b),
+    "gemm": lambda a, b: blas.get_blas_funcs("gemm", (a, b))(2, a, b, trans_a=2),
+    "trmm": lambda a, b: blas.get_blas_funcs("trmm", (a, b))(1, a, b, lower=1),
+}
+
+
+def history(seed, dtype, keep):
+    """The bytes of products of views of two memories that change and move, and how they were made."""
+    rng, n, found = np.random.default_rng(seed), 16, []
+
+    def memory():
+        real = rng.standard_normal((2, 2 * n * n)) * np.ldexp(1.0, -rng.integers(0, 12, (2, 2 * n * n)))
+        real[:, rng.integers(0, 2 * n * n, n * n)] = 0
+        return (real[0] + 1j * real[1] if np.dtype(dtype).kind == "c" else real[0]).astype(dtype)
+
+    memories = [memory(), memory()]
+    with block(keep=keep) as session:
+        for _ in range(16):
+            a, b = (
+                list(VIEWS.values())[i](memories[rng.integers(2)], n) for i in rng.integers(0, len(VIEWS), 2)
+            )
+            name = list(PRODUCTS)[rng.integers(len(PRODUCTS))]
+            found.append((name, PRODUCTS[name](a, b).tobytes()))
+            match rng.integers(4):
+                case 0:
+                    memories[rng.integers(2)][rng.integers(n * n)] = 2.0**20
+                case 1 if a.flags.writeable:
+                    a[rng.integers(n)] *= -1
+                case 2:
+                    del a, b
+                    place = rng.integers(2)
+                    memories[place] = None  # the next one may get its address
+                    memories[place] = memory()
+    return found, [(call.route, call.slices, call.reason, call.bytes + call.saved) for call in session.calls]
+
+
+@pytest.mark.parametrize("keep", [True, 20_000])  # the second makes room all the time
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_any_history_gives_what_it_gives_without(dtype, keep, monkeypatch):
+    monkeypatch.setattr("numtrn.precision.guard.HOST_WORK", 256)  # the guard asks kernels, not NumPy
+    for seed in range(2):
+        assert history(seed, dtype, keep) == history(seed, dtype, False)
