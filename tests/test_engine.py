@@ -195,3 +195,54 @@ def test_one_matrix_for_a_whole_batch_is_moved_once(dtype, shapes):
     assert got.tobytes() == expected.tobytes()
     together, beside = session.calls
     assert (together.route, together.bytes) == ("kernel", beside.bytes)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("m", [20, 40])
+def test_a_batch_of_one_matrix_times_its_transpose(dtype, m):
+    """All rows of all matrices are one row in memory, so that both shortcuts would fit."""
+    row = np.arange(40).astype(dtype)
+    a, b = np.broadcast_to(row, (3, m, 40)), np.broadcast_to(row[:, None], (40, m))
+    product, _ = through_kernels(np.matmul, a, b)
+    assert (product == np.full((3, m, m), row @ row)).all()
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_batch_of_rows_times_one_matrix_is_one_product(step):
+    a = np.random.default_rng(0).standard_normal((48, 1, 128))[::step]
+    b = np.random.default_rng(1).standard_normal((128, 256))
+    together, call = through_kernels(np.matmul, a, b)
+    rows, beside = through_kernels(np.matmul, a[:, 0], b)
+    assert together[:, 0].tobytes() == rows.tobytes()
+    assert call.bytes == beside.bytes
+
+
+def test_a_stack_of_thin_matrices_times_one_is_not_thin():
+    a, b = np.ones((1000, 8, 64), np.float32), np.ones((64, 512), np.float32)
+    with numtrn.enabled(target="interpreter") as session:
+        plan, beside = numtrn.explain(np.matmul, a, b), numtrn.explain(np.matmul, a.reshape(-1, 64), b)
+        np.matmul(a, b)
+    assert plan.tilings == beside.tilings
+    assert session.calls[0].route == "kernel"
+
+
+@pytest.mark.parametrize(
+    ("stack", "one"),
+    [
+        (np.ones((4, 3, 20, 40), np.float32), True),
+        (np.ones((4, 3, 20, 40), np.float32)[::-1, ::-1, ::-1], True),
+        (np.ones((12, 1, 40), np.float32)[::2], True),
+        (np.ones((8, 20, 40), np.float32)[::2], False),
+        (np.ones((4, 40, 20), np.float32).swapaxes(1, 2), False),
+    ],
+)
+def test_explain_tells_the_product_that_is_made(stack, one):
+    b = np.ones((40, 30), np.float32)
+    with numtrn.enabled(target="interpreter", min_work=0, strict=True) as session:
+        plan = numtrn.explain(np.matmul, stack, b)
+        found = np.matmul(stack, b)
+        lazily = np.asarray(np.matmul(numtrn.asarray(stack), b))
+    assert (plan.gemm.batch == 1) == one
+    assert session.calls[0].bytes == plan.prediction.bytes
+    assert (found == 40).all()
+    assert (lazily == 40).all()

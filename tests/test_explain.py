@@ -13,7 +13,11 @@ a, b = np.ones((200, 300)), np.ones((300, 400))
 PLANNED = {
     "matmul": (lambda: numtrn.explain(np.matmul, a, b), (1, 200, 300, 400)),
     "matmul out": (lambda: numtrn.explain(np.matmul, a, b, out=np.ones((200, 400))), (1, 200, 300, 400)),
-    "matmul batched": (lambda: numtrn.explain(np.matmul, np.ones((5, 200, 300)), b), (5, 200, 300, 400)),
+    "matmul stacked": (lambda: numtrn.explain(np.matmul, np.ones((5, 200, 300)), b), (1, 1000, 300, 400)),
+    "matmul batched": (
+        lambda: numtrn.explain(np.matmul, np.ones((5, 200, 300)), np.ones((5, 300, 400))),
+        (5, 200, 300, 400),
+    ),
     "dot": (lambda: numtrn.explain(np.dot, a, b), (1, 200, 300, 400)),
     "method dot": (lambda: numtrn.explain(np.ndarray.dot, a, b), (1, 200, 300, 400)),
     "inner": (lambda: numtrn.explain(np.inner, a, b.T), (1, 200, 300, 400)),

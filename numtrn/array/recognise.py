@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -143,7 +144,16 @@ def _matmul(a: Any, b: Any, /, axes: Any = None, out: Any = None, **other: Any) 
         )
     lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     (m, k), n = left.shape[-2:], right.shape[-1]
-    request = Gemm(function="numpy.matmul", dtype=_dtype(a, b), batch=prod(lead), m=m, k=k, n=n)
+    batch = prod(lead)
+    request = Gemm(
+        function="numpy.matmul",
+        dtype=_dtype(a, b),
+        batch=batch,
+        m=m,
+        k=k,
+        n=n,
+        shared=batch > 1 and prod(right.shape[:-2]) == 1 and _below_each_other(left),
+    )
 
     def operands() -> Operands:
         stacked = (
@@ -157,6 +167,16 @@ def _matmul(a: Any, b: Any, /, axes: Any = None, out: Any = None, **other: Any) 
     return Recognised(
         request=request, shape=lead + rows + columns, operands=operands if out is None else None
     )
+
+
+def _below_each_other(stack: Array) -> bool:
+    """Whether all rows of all matrices are those of one matrix in memory."""
+    axes = [
+        (extent, step)
+        for extent, step in zip(stack.shape[:-1], stack.strides[:-1], strict=True)
+        if extent > 1
+    ]
+    return all(outer[1] == inner[0] * inner[1] for outer, inner in pairwise(axes))
 
 
 def _form(read: Callable[..., Form], *args: Any, **kwargs: Any) -> Recognised:

@@ -86,7 +86,7 @@ def _gemm(dtype: str, _: float, words: bytes) -> Caught:
         n=n,
         structure=structure,
         k_is_fast=k_is_fast(*inputs),
-        shared=batch > 1 and batch_b == 0 and batch_a == m * a_rows,
+        shared=structure == "general" and batch > 1 and batch_b == 0 and (m == 1 or batch_a == m * a_rows),
     )
     return Caught(request, Operands(inputs=inputs), partial(np.copyto, target))
 

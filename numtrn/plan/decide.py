@@ -126,14 +126,14 @@ def _product(request: Gemm | Contraction, options: Options, target: str, probed:
     assert isinstance(gemm, Gemm)
     if gemm.work == 0:  # np.ones((3, 0)) @ np.ones((0, 3))
         raise _RefusedError(f"nothing to multiply: batch {gemm.batch}, m {gemm.m}, k {gemm.k}, n {gemm.n}")
+    if gemm.shared:  # one B for all of A, below each other
+        gemm = replace(gemm, m=gemm.batch * gemm.m, batch=1, shared=False)
     if gemm.batch > MANY and gemm.m == gemm.n == 1:  # 'ab,ab->a'
         raise _RefusedError(f"{gemm.batch:,} inner products of {gemm.k:,}: no matrix among them")
     _large_enough(gemm.work, options, target)
     if options.min_work is None and min(gemm.m, gemm.n) < THIN:
         raise _RefusedError(f"m = {gemm.m}, n = {gemm.n}: thinner than {THIN}, bound by reading its operands")
     cutting = _cutting(options, target)
-    if gemm.shared:  # one B for all of A, below each other
-        gemm = replace(gemm, m=gemm.batch * gemm.m, batch=1, shared=False)
     scheme = _scheme(gemm.dtype, options, gemm.k, probed)
     tilings = make_tilings(gemm, scheme, cutting)
     prediction = _predict(gemm, scheme, tilings, cutting)

@@ -238,6 +238,14 @@ if REAL:
     }
     _GENUINE = {"to": torch.Tensor.to, **{name: getattr(torch.accelerator, name) for name in _ACCELERATOR}}
 
+    _NOTHING = types.SimpleNamespace(
+        is_available=lambda: False,
+        device_count=lambda: 0,
+        _is_in_bad_fork=lambda: False,
+        manual_seed_all=lambda seed: None,
+    )
+    """The device's module once this one is gone: PyTorch never forgets the name, and asks for its module."""
+
     def install() -> None:
         torch.Tensor.to = _to
         for name, function in _ACCELERATOR.items():
@@ -248,7 +256,7 @@ if REAL:
         torch.Tensor.to = _GENUINE["to"]
         for name in _ACCELERATOR:
             setattr(torch.accelerator, name, _GENUINE[name])
-        del torch.neuron
+        torch.neuron = _NOTHING
 
 else:
 
