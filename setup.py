@@ -1,4 +1,4 @@
-"""The one thing pyproject.toml cannot say: what is written in C is optional.
+"""What pyproject.toml cannot say: all packages below numtrn beside the kernels, and that C is optional.
 
 Where no compiler or no supported platform is found, the build warns and goes on. Without the thunks numtrn
 works through its own arrays only, and ``python -m numtrn doctor`` says which layers are off. Without the
@@ -6,9 +6,10 @@ fixed-point loops NumPy does the host's arithmetic, to the same bits. Without th
 Python's hashlib makes them.
 """
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
 setup(
+    packages=[*find_packages(include=["numtrn", "numtrn.*"]), "numtrn_kernels"],
     ext_modules=[
         Extension(
             "numtrn.intercept._hook",
