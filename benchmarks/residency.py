@@ -76,13 +76,14 @@ class Watched(Interpreter):
 
 
 def of_the_demo(molecule, keep, shapes):
-    """Lines of the table: bytes of each kind of call of one molecule, and of all."""
+    """Lines of the table: bytes of each kind of call of one molecule, named by its first one, and of all."""
     target, kinds, before = Watched(), {}, [0, 0]
     record = numtrn.Session.record
 
     def noted(session, call):
-        what = call.function.rpartition(".")[2], call.function.startswith("numpy") and len(call.shapes[1])
-        sums = kinds.setdefault(what, np.zeros(5, int))
+        kind = call.function, call.shapes[0][0] > 1 and call.shapes[0]
+        name = f"{call.function.rpartition('.')[2]} {' . '.join('x'.join(map(str, s)) for s in call.shapes)}"
+        _, sums = kinds.setdefault(kind, (name, np.zeros(5, int)))
         sent, again = target.sent - before[0], target.again - before[1]
         before[:] = target.sent, target.again
         sums += (1, call.bytes, sent, again, call.saved)
@@ -93,7 +94,7 @@ def of_the_demo(molecule, keep, shapes):
         mock.patch.object(numtrn.Session, "record", noted),
     ):
         demo.run(data.load(molecule), target="interpreter", min_work=0, keep=keep, shapes=shapes)
-    rows = [(f"{name}, {axes} axes" if axes else name, *sums) for (name, axes), sums in kinds.items()]
+    rows = [(name, *sums) for name, sums in kinds.values()]
     return [*rows, ("all", *np.sum([row[1:] for row in rows], axis=0))]
 
 
